@@ -1,0 +1,155 @@
+"""Tiles, cycles and operand traffic of a layer on an array: the one source of both.
+
+A tile is ``rows`` pixels x ``cols`` output channels. Its dot products run in chunks of ``lanes``
+products; a chunk takes one cycle per digit of the weight mode. Results leave the array a row a
+cycle. `layer_schedule` equals what the RTL takes; the co-simulation asserts it.
+"""
+
+from dataclasses import dataclass
+
+from hw.config import ArrayConfig, PEKind
+from hw.precision import WeightMode
+
+
+@dataclass(frozen=True, kw_only=True)
+class GemmShape:
+    """A layer as `groups` matrix products of [pixels, depth] by [depth, outputs].
+
+    Parameters
+    ----------
+    pixels : int
+        Output positions of one inference (1 for a dense layer).
+    depth : int
+        Products per output, for a convolution kernel height x width x input channels / groups.
+    outputs : int
+        Output channels of one group.
+    groups : int
+        Independent groups; the channels of a depthwise convolution.
+    """
+
+    pixels: int
+    depth: int
+    outputs: int
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse empty layers."""
+        for name in ("pixels", "depth", "outputs", "groups"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return self.depth * self.outputs * self.groups
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference."""
+        return self.weights * self.pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSchedule:
+    """What one inference of a layer takes on an array.
+
+    Parameters
+    ----------
+    tiles : int
+        Tiles of the layer.
+    active_cycles : int
+        Cycles in which the PEs take a step.
+    cycles : int
+        Cycles from the first step to the last result, idle ones included.
+    weight_bits : int
+        Bits read from the weight memory.
+    act_bits : int
+        Bits read from the activation memory.
+    output_bits : int
+        Bits of requantised activations written back.
+    """
+
+    tiles: int
+    active_cycles: int
+    cycles: int
+    weight_bits: int
+    act_bits: int
+    output_bits: int
+
+    @property
+    def idle_cycles(self) -> int:
+        """Cycles in which the PEs wait: draining, filling and emptying the pipeline."""
+        return self.cycles - self.active_cycles
+
+
+def pipeline_latency(config: ArrayConfig) -> int:
+    """Clock edges from an accepted step to its sum in the accumulator."""
+    return 4 if config.pe is PEKind.BOOTH_DIGIT else 3
+
+
+def groups_per_tile(shape: GemmShape, config: ArrayConfig) -> int:
+    """Groups of a grouped convolution that share a tile.
+
+    Several groups stand side by side in the lanes, each with its own columns, the weights of
+    foreign lanes being zero; one group at a time where that does not fit.
+    """
+    return max(1, min(config.lanes // shape.depth, config.cols // shape.outputs, shape.groups))
+
+
+def tile_interval(*, steps: int, config: ArrayConfig) -> int:
+    """Cycles between the first steps of two successive tiles of `steps` steps each."""
+    if config.double_buffered:
+        return max(steps, config.rows)
+    return steps + config.rows - 1
+
+
+def layer_schedule(shape: GemmShape, mode: WeightMode, config: ArrayConfig) -> LayerSchedule:
+    """Tiles, cycles and traffic of one inference of a layer.
+
+    Parameters
+    ----------
+    shape : GemmShape
+        The layer.
+    mode : WeightMode
+        Precision of its weights.
+    config : ArrayConfig
+        The array.
+
+    Returns
+    -------
+    LayerSchedule
+        Exact for the array in `hw.array`.
+
+    Raises
+    ------
+    ValueError
+        If a dot product is longer than the accumulator was proven for.
+    """
+    if shape.depth > config.max_depth:
+        raise ValueError(
+            f"depth must be at most max_depth = {config.max_depth}, not {shape.depth}"
+        )
+    packed = groups_per_tile(shape, config)
+    group_sets = _ceil(shape.groups, packed)
+    chunks = _ceil(shape.depth * packed, config.lanes) if packed > 1 else _ceil(shape.depth, config.lanes)
+    pixel_tiles = _ceil(shape.pixels, config.rows)
+    output_tiles = _ceil(shape.outputs * packed, config.cols)
+    tiles = group_sets * pixel_tiles * output_tiles
+    steps = chunks * config.steps(mode)
+    weight_word = 2 * config.lanes if config.pe is PEKind.BOOTH_DIGIT else WeightMode.W8.bits
+    return LayerSchedule(
+        tiles=tiles,
+        active_cycles=tiles * steps,
+        cycles=(tiles - 1) * tile_interval(steps=steps, config=config)
+        + steps
+        + pipeline_latency(config)
+        + config.rows
+        + config.double_buffered,
+        weight_bits=tiles * steps * config.cols * weight_word,
+        act_bits=tiles * chunks * config.rows * config.lanes * config.act_bits,
+        output_bits=shape.pixels * shape.outputs * shape.groups * config.act_bits,
+    )
+
+
+def _ceil(dividend: int, divisor: int) -> int:
+    return -(-dividend // divisor)
