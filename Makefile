@@ -1,0 +1,40 @@
+# Every target sets up what it needs and nothing more; see .ci/setup.
+#   DATA=folder    images and labels (default: Debian's dataset-fashion-mnist)   MODEL=name   the network to search
+#   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help search test synth verilog lint clean
+
+# the tools of .venv come first, so that a sub-process finds the tested ones
+VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+search: ## Search the bits of every layer of a trained network (DATA=folder MODEL=name ARGS="...")
+	@.ci/setup quant $(if $(DATA)$(findstring --data,$(ARGS)),,data)
+	$(VENV) python -m quant.search $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
+test: ## Run the tests, RTL benches included (ARGS="..." goes to pytest)
+	@.ci/setup dev simulator cocotb yosys
+	$(VENV) python -m pytest $(ARGS)
+
+synth: ## Synthesise the array and write its cost table (ARGS="...")
+	@.ci/setup synth simulator yosys
+	$(VENV) python -m synth $(ARGS)
+
+verilog: ## Write the array as Verilog to build/mac_array.v (ARGS="...")
+	@.ci/setup hw yosys
+	@mkdir -p build
+	$(VENV) python -m hw.verilog -o build/mac_array.v $(ARGS)
+
+lint: ## Check style, format, types and imports
+	@.ci/setup dev
+	$(VENV) ruff check .
+	$(VENV) ruff format --check .
+	$(VENV) mypy
+	$(VENV) lint-imports
+
+clean: ## Delete what was built; .venv and the results in runs/ stay
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find hw sim synth quant tests -name __pycache__ -prune -exec rm -rf {} +
