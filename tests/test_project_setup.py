@@ -16,7 +16,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 OWN = [*PYPROJECT["project"]["dependencies"], *chain.from_iterable(EXTRAS.values())]
 TORCH_FROM = ROOT / ".venv/torch-from"
-tested_torch = pytest.mark.skipif(
+with_the_tested_torch = pytest.mark.skipif(
     TORCH_FROM.exists() and TORCH_FROM.read_text() != "", reason="torch was chosen with TORCH="
 )
 TARGETS = ["help", "search", "test", "synth", "verilog", "lint", "clean"]
@@ -71,7 +71,7 @@ def test_every_dependency_stands_with_its_reason() -> None:
     assert without == []
 
 
-@tested_torch
+@with_the_tested_torch
 def test_every_package_direct_or_not_is_pinned_to_the_version_that_is_tested() -> None:
     installed = {name: metadata.version(name).partition("+")[0] for name in dependencies()}
     assert installed == {name: pins().get(name) for name in installed}
@@ -114,7 +114,7 @@ def test_a_machine_without_apt_is_told_what_is_missing_and_what_to_do(bare_path:
     )
 
 
-@tested_torch
+@with_the_tested_torch
 def test_only_the_cpu_build_of_torch_is_installed_unasked() -> None:
     assert not [
         name
