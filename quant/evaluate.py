@@ -1,0 +1,19 @@
+"""Top-1 accuracy of a network on a set of images."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from quant.batches import eval_batches
+from quant.data import ImageSet
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, data: ImageSet, *, batch: int = 500) -> float:
+    """Return the top-1 accuracy, a fraction; the network is left in evaluation mode."""
+    model.eval()
+    correct = 0
+    for images, labels in eval_batches(data, size=batch):
+        correct += int((model(images).argmax(dim=1) == labels).sum())
+    return correct / len(data)

@@ -1,0 +1,1 @@
+"""Trained weights of the shipped networks, made by `python -m quant.train`."""
