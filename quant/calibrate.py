@@ -1,0 +1,82 @@
+"""Calibration: batch-norm statistics and activation ranges from training images."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from quant.batches import train_batches
+from quant.data import ImageSet
+from quant.layers import QuantNetwork
+from quant.quantizer import ActQuantizer
+
+PERCENTILE = 99.9
+"""Clip of the activations in SigmaQuant (shared/papers.md section 1)."""
+
+
+@torch.no_grad()
+def reestimate_norms(
+    network: QuantNetwork, data: ImageSet, *, batches: int = 8, seed: int = 0
+) -> None:
+    """Replace the running statistics of all batch norms by averages over training batches.
+
+    Parameters
+    ----------
+    network : QuantNetwork
+        Changed in place, left in evaluation mode.
+    data : ImageSet
+        Training images.
+    batches : int
+        Batches of 128 images.
+    seed : int
+        Seed of the choice of images.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    if not norms:
+        return
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches seen
+    network.train()
+    for images, _ in train_batches(data, steps=batches, seed=seed, augment=False):
+        network(images)
+    network.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+@torch.no_grad()
+def fit_activations(
+    network: QuantNetwork,
+    data: ImageSet,
+    *,
+    batches: int = 4,
+    percentile: float = PERCENTILE,
+    seed: int = 0,
+) -> None:
+    """Set all activation ranges from what the network, weights quantised, computes in float.
+
+    Parameters
+    ----------
+    network : QuantNetwork
+        Changed in place, left in evaluation mode.
+    data : ImageSet
+        Training images.
+    batches : int
+        Batches of 128 images.
+    percentile : float
+        Clip, per tensor.
+    seed : int
+        Seed of the choice of images.
+    """
+    quantizers = [m for m in network.modules() if isinstance(m, ActQuantizer)]
+    network.eval()
+    for quantizer in quantizers:
+        quantizer.observing = True
+        quantizer.samples = []
+    for images, _ in train_batches(data, steps=batches, seed=seed, augment=False):
+        network(images)
+    for quantizer in quantizers:
+        quantizer.observing = False
+        quantizer.fit(percentile)

@@ -1,0 +1,210 @@
+"""Real operands for energy measurement: `python -m quant.operands --model resnet8 --out FILE`.
+
+The file (npz) holds, for four layers of a network:
+
+- ``act/<layer>``: uint8 [64, K], activations, im2col'd: eight groups of eight pixels that follow
+  each other in raster order, each group from another validation image and starting at a multiple
+  of eight, as the array's tiles do;
+- ``weight/<layer>/W2`` .. ``W8``: int8 [K, M], at most 16 output channels; of a depthwise layer
+  one channel (M = 1), the one of median mean activation;
+- ``macs/<layer>``: float64, share of the network's multiply-accumulates for which the layer
+  stands: its own and those of the unsampled layers that are nearest in depth.
+
+K runs over (ky, kx, input channel), the channel fastest.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quant.data import ImageData, default_folder
+from quant.errors import QuantError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from quant.graph import Network
+    from quant.layers import QuantNetwork
+
+GROUPS = 8
+GROUP_PIXELS = 8
+OUTPUTS = 16
+LAYERS = {
+    "resnet8": ("stem", "block1.conv1", "block2.conv2", "block3.conv2"),
+    "dscnn": ("stem", "blocks.1.depthwise", "blocks.1.pointwise", "blocks.5.pointwise"),
+}
+
+
+def im2col(act: Tensor, *, kernel: tuple[int, int], stride: int, padding: int) -> Tensor:
+    """Lay out the products of each output pixel.
+
+    Parameters
+    ----------
+    act : [N, C, H, W]
+        Activations; 0 stands for 0 in the padding.
+    kernel, stride, padding
+        Of the convolution.
+
+    Returns
+    -------
+    [N, pixels, kernel height * kernel width * C], (ky, kx, channel) with the channel fastest
+    """
+    from torch.nn import functional
+
+    columns = functional.unfold(
+        act.float(), kernel, stride=stride, padding=padding
+    )  # [N, C*ky*kx, P]
+    count, _, pixels = columns.shape
+    taps = kernel[0] * kernel[1]
+    by_tap = columns.reshape(count, act.shape[1], taps, pixels).permute(0, 3, 2, 1)
+    return by_tap.reshape(count, pixels, taps * act.shape[1]).to(act.dtype)
+
+
+def weight_matrix(weight: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Turn int8 [M, C, ky, kx] into int8 [K, M], K as in `im2col`."""
+    return weight.transpose(2, 3, 1, 0).reshape(-1, weight.shape[0])
+
+
+def macs_shares(network: Network, names: tuple[str, ...]) -> dict[str, float]:
+    """Share of the multiply-accumulates for which each sampled layer stands; they add up to 1."""
+    sampled = {name: network.layer(name).shape for name in names}
+    total = sum(layer.shape.macs for layer in network.layers)
+    shares = dict.fromkeys(names, 0.0)
+    for layer in network.layers:
+        shape = layer.shape
+
+        def distance(name: str, shape: Any = shape) -> tuple[bool, float]:
+            other = sampled[name]
+            kind_differs = (other.groups > 1) != (shape.groups > 1)
+            return kind_differs, max(other.depth, shape.depth) / min(other.depth, shape.depth)
+
+        nearest = layer.name if layer.name in sampled else min(sampled, key=distance)
+        shares[nearest] += shape.macs / total
+    return shares
+
+
+def sample(
+    network: Network, quantised: QuantNetwork, images: Tensor, names: tuple[str, ...], *, seed: int
+) -> dict[str, NDArray[Any]]:
+    """Sample the operands of some convolutions.
+
+    Parameters
+    ----------
+    network : Network
+        Traced.
+    quantised : QuantNetwork
+        Calibrated.
+    images : float32 [8, 1, H, W]
+        One per group of pixels.
+    names : tuple of str
+        Convolutions.
+    seed : int
+        Of the places of the groups.
+
+    Returns
+    -------
+    dict
+        The arrays that the module's docstring lists.
+    """
+    import numpy as np
+    import torch
+
+    from hw.precision import WeightMode
+    from quant.quantizer import quantise_activation
+
+    inputs: dict[str, Tensor] = {}
+    hooks = [
+        quantised.layer(name).register_forward_pre_hook(
+            lambda _, args, name=name: inputs.update({name: args[0]})
+        )
+        for name in names
+    ]
+    with torch.no_grad():
+        quantised(images)
+    for hook in hooks:
+        hook.remove()
+
+    random = np.random.default_rng(seed)
+    result: dict[str, NDArray[Any]] = {}
+    for name in names:
+        conv: Any = quantised.layer(name).layer
+        act_range = quantised.act_quantizer(quantised.sources[name]).range
+        assert act_range is not None
+        act = quantise_activation(inputs[name], act_range)  # [8, C, H, W]
+        channel = None
+        if conv.groups > 1:
+            means = act.float().mean(dim=(0, 2, 3))
+            channel = int(means.argsort()[len(means) // 2])
+            act = act[:, channel : channel + 1]
+        columns = im2col(
+            act, kernel=conv.kernel_size, stride=conv.stride[0], padding=conv.padding[0]
+        )
+        tiles = columns.shape[1] // GROUP_PIXELS
+        starts = random.integers(0, tiles, size=GROUPS) * GROUP_PIXELS
+        rows = [columns[i, s : s + GROUP_PIXELS] for i, s in enumerate(starts)]
+        result[f"act/{name}"] = torch.cat(rows).numpy()
+        chosen = slice(0, OUTPUTS) if channel is None else slice(channel, channel + 1)
+        for mode in WeightMode:
+            quantised.layer(name).mode = mode
+            weight = quantised.layer(name).integers().weight[chosen]
+            result[f"weight/{name}/{mode.name}"] = weight_matrix(weight)
+    for name, share in macs_shares(network, names).items():
+        result[f"macs/{name}"] = np.array(share)
+    return result
+
+
+def main(
+    model: Annotated[str, typer.Option(help="resnet8 or dscnn")] = "resnet8",
+    out: Annotated[Path, typer.Option(help="npz file to write")] = Path("operands.npz"),
+    data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
+    weights: Annotated[Path | None, typer.Option(help="safetensors; the shipped ones")] = None,
+    seed: Annotated[int, typer.Option(help="of images and pixels")] = 0,
+) -> None:
+    """Sample operands of a trained network."""
+    import numpy as np
+    import torch
+
+    from hw.precision import WeightMode
+    from quant.batches import to_input
+    from quant.calibrate import fit_activations, reestimate_norms
+    from quant.files import write_bytes
+    from quant.graph import trace
+    from quant.layers import QuantNetwork, uniform_bits
+    from quant.models import IMAGE_SIZE, load
+
+    torch.set_num_threads(1)
+    try:
+        images = ImageData(data or default_folder())
+        network = trace(load(model, weights)[0], torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE))
+        quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W8))
+        reestimate_norms(quantised, images.train)
+        fit_activations(quantised, images.train)
+        chosen = np.random.default_rng(seed).choice(len(images.validation), GROUPS, replace=False)
+        picked = to_input(torch.from_numpy(images.validation.images[chosen]))
+        arrays = sample(network, quantised, picked, LAYERS[model], seed=seed)
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **arrays)
+        write_bytes(out, content.getvalue())
+    except (QuantError, OSError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    for name in LAYERS[model]:
+        act = arrays[f"act/{name}"]
+        zeros = ", ".join(
+            f"{mode.name} {np.mean(arrays[f'weight/{name}/{mode.name}'] == 0):.2f}"
+            for mode in WeightMode
+        )
+        share = float(arrays[f"macs/{name}"])
+        size = f"{name}: K {act.shape[1]}, MACs {share:.2f}"
+        print(f"{size}, zeros: act {np.mean(act == 0):.2f}, {zeros}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

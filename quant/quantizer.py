@@ -1,0 +1,227 @@
+"""Fake quantisation with a straight-through estimator, for weights and for activations.
+
+Rounding is half up everywhere, floor(x + 1/2): what a rounding right shift does in hardware.
+Ranges and scales follow Krishnamoorthi (arXiv 1806.08342, sections 2 and 3): they always contain
+0, weights are symmetric per output channel by min-max, activations asymmetric per tensor. That
+activations are unsigned and that weights use the full range is ours (docs/adr/0003, 0004).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hw.precision import WeightMode
+
+ACT_MAX = 255
+"""Largest activation integer; the smallest is 0."""
+
+_LEAST_SCALE = 1e-12
+
+
+def round_half_up(x: Tensor) -> Tensor:
+    """Round to the nearest integer, halves towards plus infinity; float to float, any shape."""
+    return torch.floor(x + 0.5)
+
+
+def weight_scale(weight: Tensor, mode: WeightMode, *, narrow: bool = False) -> Tensor:
+    """Smallest scale per output channel at which no weight is clipped.
+
+    Parameters
+    ----------
+    weight : float [M, ...]
+        Output channels first.
+    mode : WeightMode
+        Precision.
+    narrow : bool
+        Whether to leave the most negative integer unused, so that the range is symmetric.
+
+    Returns
+    -------
+    float [M]
+        Positive; a channel of zeros gets a tiny scale.
+    """
+    rows = weight.detach().reshape(weight.shape[0], -1)  # [M, K]
+    lowest = -mode.max if narrow else mode.min
+    above = rows.amax(dim=1) / mode.max
+    below = rows.amin(dim=1) / lowest
+    return torch.maximum(above, below).clamp_min(_LEAST_SCALE)
+
+
+def quantise_weight(
+    weight: Tensor, scale: Tensor, mode: WeightMode, *, narrow: bool = False
+) -> Tensor:
+    """Integers of weights at given scales.
+
+    Parameters
+    ----------
+    weight : float [M, ...]
+        Output channels first.
+    scale : float [M]
+        Scale per output channel.
+    mode : WeightMode
+        Precision.
+    narrow : bool
+        As in `weight_scale`.
+
+    Returns
+    -------
+    float [M, ...]
+        Whole numbers within `mode`.
+    """
+    lowest = -mode.max if narrow else mode.min
+    return round_half_up(weight / _per_channel(scale, weight)).clamp(lowest, mode.max)
+
+
+def fake_quantise_weight(weight: Tensor, mode: WeightMode, *, narrow: bool = False) -> Tensor:
+    """Weights as the array sees them, float [M, ...]; the gradient passes straight through.
+
+    Min-max scales clip nothing, so the gradient passes everywhere; the scale gets none.
+    """
+    scale = weight_scale(weight, mode, narrow=narrow)
+    with torch.no_grad():
+        integers = quantise_weight(weight, scale, mode, narrow=narrow)
+        error = integers * _per_channel(scale, weight) - weight
+    return weight + error
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActRange:
+    """Scale and zero point of an activation tensor: x = scale * (q - zero_point), q in 0..255.
+
+    Parameters
+    ----------
+    scale : float
+        Step of one integer.
+    zero_point : int
+        The integer that stands for 0.
+    """
+
+    scale: float
+    zero_point: int
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 0 < self.scale < float("inf"):
+            raise ValueError(f"scale must be positive and finite, not {self.scale}")
+        if not 0 <= self.zero_point <= ACT_MAX:
+            raise ValueError(f"zero_point must be from 0 to {ACT_MAX}, not {self.zero_point}")
+
+    @classmethod
+    def of(cls, low: float, high: float) -> ActRange:
+        """Range that covers [low, high] and 0; 0 itself is one of its values."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = max((high - low) / ACT_MAX, _LEAST_SCALE)
+        return cls(scale=scale, zero_point=int(-low / scale + 0.5))
+
+
+IMAGE_RANGE = ActRange(scale=1 / ACT_MAX, zero_point=0)
+"""Network inputs are pixel / 255, so their integers are the pixels."""
+
+
+class _FakeQuantiseActivation(torch.autograd.Function):
+    """Quantise and dequantise; the gradient passes inside the range only."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float, zero_point: int) -> Tensor:
+        low, high = -zero_point * scale, (ACT_MAX - zero_point) * scale
+        ctx.save_for_backward((x > low) & (x < high))
+        return _rounded(x, scale, zero_point)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (inside,) = ctx.saved_tensors
+        return gradients[0] * inside, None, None
+
+
+def fake_quantise_activation(x: Tensor, act_range: ActRange) -> Tensor:
+    """Activations as the array sees them.
+
+    Parameters
+    ----------
+    x : float, any shape
+    act_range : ActRange
+
+    Returns
+    -------
+    float, same shape
+        ``scale * (q - zero_point)``; the gradient passes where x lies inside the range.
+    """
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return _rounded(x, act_range.scale, act_range.zero_point)
+    result: Tensor = _FakeQuantiseActivation.apply(  # type: ignore[no-untyped-call]
+        x, act_range.scale, act_range.zero_point
+    )
+    return result
+
+
+def quantise_activation(x: Tensor, act_range: ActRange) -> Tensor:
+    """Integers of activations, uint8, same shape as float x."""
+    q = torch.floor(x * (1 / act_range.scale) + (act_range.zero_point + 0.5))
+    return q.clamp(0, ACT_MAX).to(torch.uint8)
+
+
+def _rounded(x: Tensor, scale: float, zero_point: int) -> Tensor:
+    q = torch.mul(x, 1 / scale).add_(zero_point + 0.5).floor_().clamp_(0, ACT_MAX)
+    return q.sub_(zero_point).mul_(scale)
+
+
+def _per_channel(scale: Tensor, weight: Tensor) -> Tensor:
+    return scale.reshape(-1, *[1] * (weight.ndim - 1))
+
+
+class ActQuantizer(nn.Module):
+    """Fake quantiser of one tensor, shared by all layers that read it.
+
+    While `observing`, it keeps a sample of the values. While observing, and until it has a range,
+    it passes values on in float.
+
+    Parameters
+    ----------
+    rectified : bool
+        Whether it stands in for a ReLU: negative values become 0 and the zero point is 0.
+    fixed : ActRange, optional
+        A range that calibration leaves alone, that of the image.
+    """
+
+    SAMPLE = 1 << 16
+    """Values kept per observed batch, evenly strided."""
+
+    def __init__(self, *, rectified: bool, fixed: ActRange | None = None) -> None:
+        super().__init__()
+        self.rectified = rectified
+        self.fixed = fixed is not None
+        self.range = fixed
+        self.observing = False
+        self.samples: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map float to float of the same shape, rounded to the range's grid."""
+        if self.range is not None and (self.fixed or not self.observing):
+            return fake_quantise_activation(x, self.range)
+        x = x.clamp_min(0) if self.rectified else x
+        if self.observing:
+            flat = x.detach().flatten()
+            self.samples.append(flat[:: -(-flat.numel() // self.SAMPLE)])
+        return x
+
+    def fit(self, percentile: float) -> None:
+        """Set the range from the observed sample.
+
+        Parameters
+        ----------
+        percentile : float
+            Values above it and below 100 minus it are clipped; 99.9 in SigmaQuant.
+        """
+        if self.fixed or not self.samples:
+            return
+        values = torch.cat(self.samples)
+        count = values.numel()
+        rank = min(count, max(1, round(count * percentile / 100)))
+        high = float(values.kthvalue(rank).values)
+        low = 0.0 if self.rectified else float(values.kthvalue(count - rank + 1).values)
+        self.range = ActRange.of(low, high)
+        self.samples = []
