@@ -1,0 +1,1 @@
+"""The shift-add MAC array: gateware, its parameters, its schedule."""

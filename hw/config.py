@@ -10,7 +10,7 @@ class PEKind(Enum):
     """Microarchitecture of a processing element (PE)."""
 
     BOOTH_DIGIT = "booth_digit"
-    """Dot product of `lanes` activations with one radix-4 Booth digit of `lanes` weights a cycle."""
+    """`lanes` activations times one radix-4 Booth digit of `lanes` weights a cycle."""
 
     INT8_MAC = "int8_mac"
     """One 8 x 8 bit multiplier with a private accumulator: the baseline."""

@@ -83,12 +83,12 @@ class LayerSchedule:
 
 
 def pipeline_latency(config: ArrayConfig) -> int:
-    """Clock edges from an accepted step to its sum in the accumulator."""
+    """Clock edges from the operands of a step to their sum in the accumulator."""
     return 4 if config.pe is PEKind.BOOTH_DIGIT else 3
 
 
 def groups_per_tile(shape: GemmShape, config: ArrayConfig) -> int:
-    """Groups of a grouped convolution that share a tile.
+    """Count the groups of a grouped convolution that share a tile.
 
     Several groups stand side by side in the lanes, each with its own columns, the weights of
     foreign lanes being zero; one group at a time where that does not fit.
@@ -126,12 +126,10 @@ def layer_schedule(shape: GemmShape, mode: WeightMode, config: ArrayConfig) -> L
         If a dot product is longer than the accumulator was proven for.
     """
     if shape.depth > config.max_depth:
-        raise ValueError(
-            f"depth must be at most max_depth = {config.max_depth}, not {shape.depth}"
-        )
+        raise ValueError(f"depth must be at most max_depth = {config.max_depth}, not {shape.depth}")
     packed = groups_per_tile(shape, config)
     group_sets = _ceil(shape.groups, packed)
-    chunks = _ceil(shape.depth * packed, config.lanes) if packed > 1 else _ceil(shape.depth, config.lanes)
+    chunks = _ceil(shape.depth * packed, config.lanes)
     pixel_tiles = _ceil(shape.pixels, config.rows)
     output_tiles = _ceil(shape.outputs * packed, config.cols)
     tiles = group_sets * pixel_tiles * output_tiles
@@ -143,8 +141,9 @@ def layer_schedule(shape: GemmShape, mode: WeightMode, config: ArrayConfig) -> L
         cycles=(tiles - 1) * tile_interval(steps=steps, config=config)
         + steps
         + pipeline_latency(config)
+        + config.double_buffered
         + config.rows
-        + config.double_buffered,
+        - 1,
         weight_bits=tiles * steps * config.cols * weight_word,
         act_bits=tiles * chunks * config.rows * config.lanes * config.act_bits,
         output_bits=shape.pixels * shape.outputs * shape.groups * config.act_bits,

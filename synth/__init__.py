@@ -1,0 +1,1 @@
+"""From RTL to cost tables: mapping, timing, energy."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,8 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hw.config import ArrayConfig, PEKind
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, layer_schedule
-
-SCHEMA_VERSION = 1
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -205,13 +202,15 @@ class LayerCost:
 
     def __add__(self, other: LayerCost) -> LayerCost:
         """Cost of both, one after the other."""
-        return LayerCost(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+        return LayerCost(
+            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        )
 
 
 class CostTable(_Record):
     """Costs of an array and of the baselines that it is compared with, at one clock."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: str
     library: Library
     clock_period_ns: Positive
@@ -320,7 +319,7 @@ class CostTable(_Record):
         text = json.dumps(_rounded(self.model_dump(mode="json")), indent=2) + "\n"
         temporary = path.with_suffix(".tmp")
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 def _rounded(value: object) -> object:

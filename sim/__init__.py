@@ -1,0 +1,1 @@
+"""Golden model of the array, and benches that check the RTL against it."""

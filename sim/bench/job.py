@@ -1,0 +1,52 @@
+"""What a bench is to do: passed from pytest to the simulator's process as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from hw.config import ArrayConfig, PEKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayJob:
+    """A run of the array's bench.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+        The array.
+    kind : str
+        ``random`` (random tiles), ``deepest`` (longest dot products of extremes), or the name of
+        a weight mode (a layer without stalls, cycles compared with the schedule).
+    seed : int
+        Of operands and stalls.
+    tiles : int
+        How many.
+    depth : int
+        Dot product length of a layer.
+    idle : float
+        Chance of an idle cycle before each operand.
+    busy : float
+        Chance that the consumer has no room in a cycle.
+    """
+
+    config: ArrayConfig
+    kind: str
+    seed: int
+    tiles: int = 1
+    depth: int = 1
+    idle: float = 0.0
+    busy: float = 0.0
+
+    def to_json(self) -> str:
+        """Serialise."""
+        return json.dumps(asdict(self), default=lambda kind: kind.value)
+
+    @classmethod
+    def from_json(cls, text: str) -> ArrayJob:
+        """Parse what `to_json` wrote."""
+        fields = json.loads(text)
+        config = fields.pop("config")
+        config["pe"] = PEKind(config["pe"])
+        return cls(config=ArrayConfig(**config), **fields)

@@ -1,0 +1,123 @@
+"""A mapped netlist: instances of library cells joined by numbered nets."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from synth.liberty import Cell, LibertyError, Library
+
+Net = int | str
+"""A net number, or the constant "0", "1" or "x"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """A cell of the netlist and the nets on its pins."""
+
+    name: str
+    cell: Cell
+    nets: dict[str, Net]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Netlist:
+    """One flat module mapped to one library.
+
+    Parameters
+    ----------
+    top : str
+        Module name.
+    inputs, outputs : dict of str to list of Net
+        Ports, least significant bit first.
+    instances : tuple of Instance
+        Cells.
+    library : Library
+        Where the cells come from.
+    clock : str
+        Input port that clocks the flip-flops.
+    output_load_ff : float
+        Load that each output drives beyond the module.
+    """
+
+    top: str
+    inputs: dict[str, list[Net]]
+    outputs: dict[str, list[Net]]
+    instances: tuple[Instance, ...]
+    library: Library
+    clock: str = "clk"
+    output_load_ff: float = 2.0
+
+    @cached_property
+    def area_um2(self) -> float:
+        """Cell area."""
+        return sum(i.cell.area_um2 for i in self.instances)
+
+    @cached_property
+    def sequential_area_um2(self) -> float:
+        """Area of the flip-flops."""
+        return sum(i.cell.area_um2 for i in self.instances if i.cell.sequential)
+
+    @cached_property
+    def leakage_nw(self) -> float:
+        """Leakage power, mean over the cells' states."""
+        return sum(i.cell.leakage_nw for i in self.instances)
+
+    @cached_property
+    def load_ff(self) -> dict[Net, float]:
+        """Load of every driven net: input pins, wire model, and what the outputs drive."""
+        pins: dict[Net, float] = defaultdict(float)
+        fanout: dict[Net, int] = defaultdict(int)
+        for instance in self.instances:
+            for name, net in instance.nets.items():
+                pin = instance.cell.pins[name]
+                if not pin.output and isinstance(net, int):
+                    pins[net] += pin.capacitance_ff
+                    fanout[net] += 1
+        for bits in self.outputs.values():
+            for net in bits:
+                pins[net] += self.output_load_ff
+                fanout[net] += 1
+        return {net: pins[net] + self.library.wire_ff(fanout[net]) for net in pins}
+
+    def input_ff(self, port: str) -> float:
+        """Largest input capacitance of a port's bits, wires not included."""
+        caps: dict[Net, float] = defaultdict(float)
+        for instance in self.instances:
+            for name, net in instance.nets.items():
+                caps[net] += instance.cell.pins[name].capacitance_ff
+        return max((caps[net] for net in self.inputs[port]), default=0.0)
+
+
+def read(path: Path, *, library: Library, top: str, output_load_ff: float) -> Netlist:
+    """Read a netlist that Yosys wrote with ``write_json``.
+
+    Raises
+    ------
+    LibertyError
+        If a cell is not in the library: the library lacks a function that the design needs.
+    """
+    module = json.loads(path.read_text(encoding="utf-8"))["modules"][top]
+    instances = []
+    for name, cell in sorted(module["cells"].items()):
+        if cell["type"] == "$scopeinfo":
+            continue
+        if cell["type"] not in library.cells:
+            raise LibertyError(
+                f"{library.path}: the library must have a cell for {cell['type']} of {top}; "
+                "choose a library with flip-flops and the usual gates"
+            )
+        nets = {pin: bits[0] for pin, bits in cell["connections"].items() if bits}
+        instances.append(Instance(name=name, cell=library.cells[cell["type"]], nets=nets))
+    ports = module["ports"]
+    return Netlist(
+        top=top,
+        inputs={n: p["bits"] for n, p in ports.items() if p["direction"] == "input"},
+        outputs={n: p["bits"] for n, p in ports.items() if p["direction"] == "output"},
+        instances=tuple(instances),
+        library=library,
+        output_load_ff=output_load_ff,
+    )

@@ -1,0 +1,234 @@
+"""Static timing of a mapped netlist: arrival times, slews, minimum period, critical path.
+
+Late arrivals with separate rise and fall, Liberty tables, wire-load model, ideal clock, setup.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from synth.liberty import Arc, LookUp
+from synth.netlist import Instance, Net, Netlist
+
+CLOCK_SLEW_NS = 0.02
+INPUT_SLEW_NS = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Latest edge on a net.
+
+    Parameters
+    ----------
+    arrival_ns : float
+        After the clock edge.
+    slew_ns : float
+        Transition time.
+    instance : str
+        Cell that drives it, empty for an input.
+    source : tuple of Net and bool, or None
+        Net and edge (True rising) that caused it.
+    """
+
+    arrival_ns: float
+    slew_ns: float
+    instance: str = ""
+    source: tuple[Net, bool] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Result of static timing.
+
+    Parameters
+    ----------
+    min_period_ns : float
+        Latest arrival at a flip-flop or output, setup included.
+    output_arrival_ns : float
+        Latest arrival at an output.
+    critical_path : list of str
+        Instances and arrivals along the slowest path.
+    slew_ns : dict of Net to float
+        Mean of rising and falling transition time.
+    delay_ps : dict of (str, str) to (int, int)
+        Instance and output pin to rise and fall delay, mean over the pin's arcs: what the
+        gate-level simulation is annotated with.
+    """
+
+    min_period_ns: float
+    output_arrival_ns: float
+    critical_path: list[str]
+    slew_ns: dict[Net, float]
+    delay_ps: dict[tuple[str, str], tuple[int, int]]
+
+
+def analyse(netlist: Netlist, *, input_arrival_ns: float = 0.0) -> Timing:
+    """Run static timing.
+
+    Parameters
+    ----------
+    netlist : Netlist
+        Flat, mapped, with flip-flops on one clock.
+    input_arrival_ns : float
+        When inputs change after the clock edge.
+
+    Returns
+    -------
+    Timing
+
+    Raises
+    ------
+    ValueError
+        If the combinational logic has a loop.
+    """
+    events: dict[tuple[Net, bool], Event] = {}
+    start = Event(arrival_ns=input_arrival_ns, slew_ns=INPUT_SLEW_NS)
+    for port, bits in netlist.inputs.items():
+        if port != netlist.clock:
+            for net in bits:
+                events[net, True] = events[net, False] = start
+    delays: dict[tuple[str, str], tuple[int, int]] = {}
+    for instance in _in_order(netlist):
+        _propagate(netlist, instance, events, delays)
+    end, critical = _ends(netlist, events)
+    outputs = [
+        events[net, edge].arrival_ns
+        for bits in netlist.outputs.values()
+        for net in bits
+        for edge in (True, False)
+        if (net, edge) in events
+    ]
+    nets = {net for net, _ in events}
+    return Timing(
+        min_period_ns=end,
+        output_arrival_ns=max(outputs, default=0.0),
+        critical_path=_path(events, critical),
+        slew_ns={net: (events[net, True].slew_ns + events[net, False].slew_ns) / 2 for net in nets},
+        delay_ps=delays,
+    )
+
+
+def _in_order(netlist: Netlist) -> list[Instance]:
+    """Flip-flops first, then every gate after the gates that drive it."""
+    driver: dict[Net, int] = {}
+    gates = [i for i in netlist.instances if not i.cell.sequential]
+    for index, gate in enumerate(gates):
+        for pin in gate.cell.outputs:
+            if pin.name in gate.nets:
+                driver[gate.nets[pin.name]] = index
+    waiting = [0] * len(gates)
+    users: dict[int, list[int]] = defaultdict(list)
+    for index, gate in enumerate(gates):
+        sources = {
+            driver[net]
+            for name, net in gate.nets.items()
+            if not gate.cell.pins[name].output and net in driver
+        }
+        waiting[index] = len(sources)
+        for source in sources:
+            users[source].append(index)
+    ready = [index for index, count in enumerate(waiting) if count == 0]
+    order = [i for i in netlist.instances if i.cell.sequential]
+    for index in ready:  # grows while it is walked
+        order.append(gates[index])
+        for user in users[index]:
+            waiting[user] -= 1
+            if waiting[user] == 0:
+                ready.append(user)
+    if len(order) != len(netlist.instances):
+        raise ValueError(f"{netlist.top} must have no combinational loop")
+    return order
+
+
+def _propagate(
+    netlist: Netlist,
+    instance: Instance,
+    events: dict[tuple[Net, bool], Event],
+    delays: dict[tuple[str, str], tuple[int, int]],
+) -> None:
+    for pin in instance.cell.outputs:
+        net = instance.nets.get(pin.name)
+        if not isinstance(net, int):
+            continue
+        load = netlist.load_ff.get(net, 0.0)
+        totals: dict[bool, list[float]] = {True: [], False: []}
+        for rising in (True, False):
+            for arc in pin.arcs:
+                for cause in _causes(instance, arc, rising, events):
+                    slew, arrival, source = cause
+                    table = arc.rise_ns if rising else arc.fall_ns
+                    out = arc.rise_slew_ns if rising else arc.fall_slew_ns
+                    delay = table(slew, load)
+                    totals[rising].append(delay)
+                    event = Event(
+                        arrival_ns=arrival + delay,
+                        slew_ns=out(slew, load),
+                        instance=f"{instance.name} ({instance.cell.name})",
+                        source=source,
+                    )
+                    known = events.get((net, rising))
+                    if known is None or event.arrival_ns > known.arrival_ns:
+                        events[net, rising] = event
+        rise, fall = (
+            max(1, round(1000 * sum(totals[edge]) / len(totals[edge]))) if totals[edge] else 1
+            for edge in (True, False)
+        )
+        delays[instance.name, pin.name] = rise, fall
+
+
+def _causes(
+    instance: Instance, arc: Arc, rising: bool, events: dict[tuple[Net, bool], Event]
+) -> list[tuple[float, float, tuple[Net, bool] | None]]:
+    """Slew, arrival and origin of the input edges that can cause an output edge."""
+    if arc.clocked:
+        return [(CLOCK_SLEW_NS, 0.0, None)]
+    source = instance.nets.get(arc.source)
+    if source is None:
+        return []
+    edges = ([rising] if arc.non_inverting else []) + ([not rising] if arc.inverting else [])
+    return [
+        (events[source, edge].slew_ns, events[source, edge].arrival_ns, (source, edge))
+        for edge in edges
+        if (source, edge) in events
+    ]
+
+
+def _ends(
+    netlist: Netlist, events: dict[tuple[Net, bool], Event]
+) -> tuple[float, tuple[Net, bool] | None]:
+    worst, where = 0.0, None
+    for instance in netlist.instances:
+        if not instance.cell.sequential:
+            continue
+        for name, net in instance.nets.items():
+            pin = instance.cell.pins[name]
+            if pin.output or pin.clock or not pin.setup_ns:
+                continue
+            for edge in (True, False):
+                if (net, edge) not in events:
+                    continue
+                event = events[net, edge]
+                need = event.arrival_ns + max(_setup(t, event.slew_ns) for t in pin.setup_ns)
+                if need > worst:
+                    worst, where = need, (net, edge)
+    for bits in netlist.outputs.values():
+        for net in bits:
+            for edge in (True, False):
+                if (net, edge) in events and events[net, edge].arrival_ns > worst:
+                    worst, where = events[net, edge].arrival_ns, (net, edge)
+    return worst, where
+
+
+def _setup(table: LookUp, slew_ns: float) -> float:
+    return table(slew_ns, CLOCK_SLEW_NS)
+
+
+def _path(events: dict[tuple[Net, bool], Event], end: tuple[Net, bool] | None) -> list[str]:
+    steps = []
+    while end is not None and end in events:
+        event = events[end]
+        edge = "rise" if end[1] else "fall"
+        steps.append(f"{event.arrival_ns:.3f} ns  {edge}  {event.instance or 'input'}")
+        end = event.source
+    return steps[::-1]
