@@ -92,11 +92,12 @@ class MacArray(Component):
             m.d.comb += [
                 held.load.eq(control.step & control.first),
                 held.act.eq(self.acts.payload[row]),
+                held.control.eq(control.control),
             ]
             for col in range(config.cols):
                 pe = pes[row][col]
                 m.submodules[f"pe_{row}_{col}"] = pe
-                m.d.comb += [pe.act.eq(held.out), pe.control.eq(control.control)]
+                m.d.comb += [pe.act.eq(held.out), pe.control.eq(held.control_out)]
                 if row + 1 < config.rows:
                     m.d.comb += pe.chain_in.eq(pes[row + 1][col].chain_out)
         return m

@@ -36,7 +36,7 @@ class Control(Component):
     first : Out(1)
         It is the first digit of a chunk: the activation edges load, too.
     control : Out(CONTROL)
-        To PEs and weight edges.
+        To the edges, which register it: one cycle before the PEs need it.
     psum_valid : Out(1)
         A row of results leaves in this cycle.
     psum_row : Out(range(rows))
@@ -109,21 +109,18 @@ class Control(Component):
 
         one_hot = Signal(WeightMode.W8.digits)
         m.d.comb += one_hot.eq(Mux(self.step, 1 << digit, 0))
-        finished = Signal()
-        m.d.comb += finished.eq(self.step & last)
-        done = delayed("finished", finished, latency)
-        m.d.comb += [
-            self.control.shift.eq(delayed("shift", one_hot, latency - 2)),
-            self.control.clear.eq(delayed("clear", self.step & starts, latency - 1)),
-            self.control.capture.eq(done),
-        ]
+        done = delayed("finished", self.step & last, latency - 1)
         leaves = delayed("captured", done, 1) if config.double_buffered else done
         row = Signal(range(config.rows))
+        valid = Signal()
         m.d.comb += [
-            self.psum_valid.eq(leaves | (row != 0)),
-            self.psum_row.eq(row),
+            self.control.shift.eq(delayed("shift", one_hot, latency - 3)),
+            self.control.clear.eq(delayed("clear", self.step & starts, latency - 2)),
+            self.control.capture.eq(done),
+            valid.eq(leaves | (row != 0)),
         ]
         if not config.double_buffered:
-            m.d.comb += self.control.drain.eq(self.psum_valid & (row != config.rows - 1))
-        with m.If(self.psum_valid):
+            m.d.comb += self.control.drain.eq(valid & (row != config.rows - 1))
+        with m.If(valid):
             m.d.sync += row.eq(Mux(row == config.rows - 1, 0, row + 1))
+        m.d.sync += [self.psum_valid.eq(valid), self.psum_row.eq(row)]

@@ -21,24 +21,38 @@ def weight_word(config: ArrayConfig) -> data.ArrayLayout:
 class ActEdge(Component):
     """Activations of a row, loaded with the first digit of a chunk and held for the others.
 
+    The row's copy of the control is registered here, too, so that no wire spans the array.
+
     Members
     -------
     load : In(1)
     act : In(act_layout(config))
     out : Out(act_layout(config))
         One cycle after `load`.
+    control : In(CONTROL)
+        One cycle before the PEs need it.
+    control_out : Out(CONTROL)
+        To the PEs of the row.
     """
 
     def __init__(self, config: ArrayConfig) -> None:
         layout = act_layout(config)
-        super().__init__({"load": In(1), "act": In(layout), "out": Out(layout)})
+        super().__init__(
+            {
+                "load": In(1),
+                "act": In(layout),
+                "out": Out(layout),
+                "control": In(CONTROL),
+                "control_out": Out(CONTROL),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         held = Signal(self.act.shape(), reset_less=True)
         with m.If(self.load):
             m.d.sync += held.eq(self.act)
-        m.d.comb += self.out.eq(held)
+        m.d.comb += [self.out.eq(held), self.control_out.eq(_registered(m, self.control))]
         return m
 
 
@@ -56,7 +70,7 @@ class WeightEdge(Component):
     out : Out(weight_layout(config))
         To the PEs, one cycle after `step`.
     control : In(CONTROL)
-        As the PEs get it.
+        One cycle before the PEs need it.
     chain : In(acc_bits)
         Result as it leaves row 0.
     psum : Out(signed(acc_bits))
@@ -107,6 +121,7 @@ class WeightEdge(Component):
     def _correction(self, m: Module, digits: "data.View[data.ArrayLayout]") -> Signal:
         """Excess of the column's results, summed in step with the PEs' pipeline."""
         config = self.config
+        control = _registered(m, self.control)
         negatives = Signal(range(config.lanes + 1), reset_less=True)
         lanes = [digits[lane].neg for lane in range(config.lanes)]
         m.d.sync += negatives.eq(tree_sum(lanes))
@@ -118,17 +133,25 @@ class WeightEdge(Component):
         top = 2 * (WeightMode.W8.digits - 1)
         shifted = Signal(width + top)
         for digit in range(WeightMode.W8.digits):
-            with m.If(self.control.shift[digit]):
+            with m.If(control.shift[digit]):
                 m.d.comb += shifted.eq(amount[:width] << (2 * digit))
         addend = Signal(width + top, reset_less=True)
         total = Signal(config.acc_bits, reset_less=True)
         m.d.sync += [
             addend.eq(shifted),
-            total.eq(Mux(self.control.clear, 0, total) + addend),
+            total.eq(Mux(control.clear, 0, total) + addend),
         ]
         if not config.double_buffered:
             return total
         held = Signal(config.acc_bits, reset_less=True)
-        with m.If(self.control.capture):
+        with m.If(control.capture):
             m.d.sync += held.eq(total)
         return held
+
+
+def _registered(
+    m: Module, control: "data.View[data.StructLayout]"
+) -> "data.View[data.StructLayout]":
+    register = data.View(CONTROL, Signal(CONTROL.size, name="control_here"))
+    m.d.sync += register.eq(control)
+    return register
