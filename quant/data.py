@@ -26,6 +26,9 @@ SUBFOLDER = Path("share/datasets/fashion-mnist")
 IMAGE_DIMENSIONS = 3
 LABEL_DIMENSIONS = 1
 VALIDATION_IMAGES = 5000
+HEAD = 16
+"""Bytes that hold the longest header."""
+
 SPLIT_SEED = 0
 """Seed of the split, a constant: the shipped networks never saw the validation images, whatever
 the seed of a search."""
@@ -106,6 +109,19 @@ class ImageData:
         """Test images; a search reads them once, at its end."""
         return self._read("t10k")
 
+    def check_test_length(self) -> None:
+        """Compare the length of the test files with their headers; no image is looked at.
+
+        Raises
+        ------
+        QuantError
+            If a file was cut off, which would otherwise show at the end of a search only.
+        """
+        for kind, dimensions in (("images-idx3", IMAGE_DIMENSIONS), ("labels-idx1", 1)):
+            path = self._files["t10k", kind]
+            head, length = _head_and_length(path)
+            _check_header(head, length, dimensions=dimensions, path=path)
+
     def _read(self, part: str) -> ImageSet:
         paths = self._files[part, "images-idx3"], self._files[part, "labels-idx1"]
         images = self._read_file(paths[0], IMAGE_DIMENSIONS)
@@ -150,25 +166,32 @@ def parse_idx(content: bytes, *, dimensions: int, path: Path) -> NDArray[np.uint
     QuantError
         If magic number, sizes or length are wrong.
     """
+    shape = _check_header(content[:HEAD], len(content), dimensions=dimensions, path=path)
+    header = 4 * (1 + dimensions)
+    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
+
+
+def _check_header(head: bytes, length: int, *, dimensions: int, path: Path) -> tuple[int, ...]:
+    """Return the sizes in a header, after a check of the file's length in bytes."""
     magic = 0x0800 + dimensions
     header = 4 * (1 + dimensions)
-    found = int.from_bytes(content[:4], "big")
+    found = int.from_bytes(head[:4], "big")
     if found != magic:
         raise QuantError(f"{path}: magic number must be 0x{magic:08x}, not 0x{found:08x}; {_HELP}")
-    if len(content) < header:
+    if length < header:
         raise QuantError(
-            f"{path}: header must be {header} bytes long, not {len(content)} (truncated?); {_HELP}"
+            f"{path}: header must be {header} bytes long, not {length} (truncated?); {_HELP}"
         )
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
+    shape = struct.unpack(f">{dimensions}I", head[4:header])
     if 0 in shape:
         raise QuantError(f"{path}: sizes must be at least 1, not {shape}; {_HELP}")
     expected = math.prod(shape)
-    if len(content) - header != expected:
+    if length - header != expected:
         raise QuantError(
-            f"{path}: data must be {expected} bytes long, not {len(content) - header} "
+            f"{path}: data must be {expected} bytes long, not {length - header} "
             f"(truncated?); {_HELP}"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
+    return shape
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -180,15 +203,30 @@ def _find(folder: Path, name: str) -> Path:
     raise QuantError(f"{folder / name}: must be there, plain or as .gz, not missing; {_HELP}")
 
 
+def _head_and_length(path: Path) -> tuple[bytes, int]:
+    """First bytes of a file's content, and its length; of .gz by the trailer (RFC 1952)."""
+    try:
+        if path.suffix != ".gz":
+            with path.open("rb") as file:
+                return file.read(HEAD), path.stat().st_size
+        with gzip.open(path) as file:
+            head = file.read(HEAD)
+        with path.open("rb") as file:
+            file.seek(-4, os.SEEK_END)
+            return head, int.from_bytes(file.read(4), "little")
+    except (EOFError, zlib.error, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
 def _decompressed(path: Path) -> bytes:
     try:
         content = path.read_bytes()
         return gzip.decompress(content) if path.suffix == ".gz" else content
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        reason = str(error).rstrip(".").lower() or "truncated"
-        raise QuantError(
-            f"{path}: must be a whole gzip file, not one with: {reason}; {_HELP}"
-        ) from error
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise QuantError(f"{path}: must be readable, not: {reason}; {_HELP}") from error
+    except (EOFError, zlib.error, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> QuantError:
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+    what = "readable" if isinstance(error, PermissionError) else "a whole file"
+    return QuantError(f"{path}: must be {what}, not: {reason.rstrip('.')}; {_HELP}")

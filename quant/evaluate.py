@@ -10,7 +10,7 @@ from quant.data import ImageSet
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, data: ImageSet, *, batch: int = 500) -> float:
+def accuracy(model: nn.Module, data: ImageSet, *, batch: int = 100) -> float:
     """Return the top-1 accuracy, a fraction; the network is left in evaluation mode."""
     model.eval()
     correct = 0

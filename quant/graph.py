@@ -85,6 +85,12 @@ class Network:
         """Return a layer by name."""
         return next(layer for layer in self.layers if layer.name == name)
 
+    def weight(self, name: str) -> Tensor:
+        """Weights of a layer before folding, float [M, ...]."""
+        layer = self.module.get_submodule(name)
+        assert isinstance(layer, WeightLayer)
+        return layer.weight.detach()
+
     def folded(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Weights float [M, ...] and biases float [M] of all layers, batch norms folded in."""
         result = {}

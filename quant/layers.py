@@ -17,6 +17,7 @@ from quant.graph import Network, Norm, WeightLayer, norm_affine
 from quant.quantizer import (
     IMAGE_RANGE,
     ActQuantizer,
+    ActRange,
     fake_quantise_weight,
     quantise_weight,
     weight_scale,
@@ -52,6 +53,15 @@ class LayerIntegers:
         limits = np.iinfo(np.int32)
         rounded = np.floor(self.bias.astype(np.float64) / unit + 0.5)
         return rounded.clip(limits.min, limits.max).astype(np.int32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Snapshot:
+    """State of a `QuantNetwork`: parameters and statistics, activation ranges, precisions."""
+
+    state: Mapping[str, Tensor]
+    ranges: Mapping[str, ActRange | None]
+    bits: Bits
 
 
 class QuantLayer(nn.Module):
@@ -180,6 +190,21 @@ class QuantNetwork(nn.Module):
         """Set the precision of every layer."""
         for name, layer in self.quant_layers():
             layer.mode = bits[name]
+
+    def snapshot(self) -> Snapshot:
+        """Copy what training and calibration change, and the precisions."""
+        return Snapshot(
+            state={name: value.clone() for name, value in self.state_dict().items()},
+            ranges={name: self.act_quantizer(name).range for name in self.act_quantizers},
+            bits=self.bits,
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot."""
+        self.load_state_dict(snapshot.state)
+        for name, act_range in snapshot.ranges.items():
+            self.act_quantizer(name).range = act_range
+        self.set_bits(snapshot.bits)
 
     def tensors(self) -> dict[str, Tensor]:
         """Integers, scales, biases and activation ranges, for a safetensors file.

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from quant.catalogue import check_model
 from quant.errors import QuantError
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
@@ -155,8 +156,7 @@ def build(name: str, *, seed: int = 0) -> nn.Module:
     QuantError
         If no network has this name.
     """
-    if name not in REGISTRY:
-        raise QuantError(f"model must be one of {', '.join(REGISTRY)}, not {name}")
+    check_model(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = REGISTRY[name]()

@@ -2,8 +2,8 @@
 
 Rounding is half up everywhere, floor(x + 1/2): what a rounding right shift does in hardware.
 Ranges and scales follow Krishnamoorthi (arXiv 1806.08342, sections 2 and 3): they always contain
-0, weights are symmetric per output channel by min-max, activations asymmetric per tensor. That
-activations are unsigned and that weights use the full range is ours (docs/adr/0003, 0004).
+0, weights are symmetric per output channel, activations asymmetric per tensor. That activations
+are unsigned, that weights use the full range, and the scale at 2 bit are ours (docs/adr/0004).
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from hw.precision import WeightMode
 ACT_MAX = 255
 """Largest activation integer; the smallest is 0."""
 
+TWO_BIT_CLIP = 0.5
+"""Share of the min-max range that a 2-bit scale covers."""
+
 _LEAST_SCALE = 1e-12
 
 
@@ -28,7 +31,9 @@ def round_half_up(x: Tensor) -> Tensor:
 
 
 def weight_scale(weight: Tensor, mode: WeightMode, *, narrow: bool = False) -> Tensor:
-    """Smallest scale per output channel at which no weight is clipped.
+    """Scale per output channel: the smallest at which no weight is clipped; half of it at 2 bit.
+
+    Halving at 2 bit is ours: QAT then keeps 1.5 points more (docs/adr/0004).
 
     Parameters
     ----------
@@ -48,7 +53,8 @@ def weight_scale(weight: Tensor, mode: WeightMode, *, narrow: bool = False) -> T
     lowest = -mode.max if narrow else mode.min
     above = rows.amax(dim=1) / mode.max
     below = rows.amin(dim=1) / lowest
-    return torch.maximum(above, below).clamp_min(_LEAST_SCALE)
+    scale = torch.maximum(above, below) * (TWO_BIT_CLIP if mode is WeightMode.W2 else 1.0)
+    return scale.clamp_min(_LEAST_SCALE)
 
 
 def quantise_weight(
@@ -79,7 +85,7 @@ def quantise_weight(
 def fake_quantise_weight(weight: Tensor, mode: WeightMode, *, narrow: bool = False) -> Tensor:
     """Weights as the array sees them, float [M, ...]; the gradient passes straight through.
 
-    Min-max scales clip nothing, so the gradient passes everywhere; the scale gets none.
+    The gradient passes everywhere, also where a 2-bit weight is clipped; the scale gets none.
     """
     scale = weight_scale(weight, mode, narrow=narrow)
     with torch.no_grad():

@@ -1,0 +1,95 @@
+"""The seam through which independent jobs run: in this process, or in local worker processes.
+
+A job is a module-level function with picklable arguments and result; it must seed itself, so its
+result does not depend on where it runs.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Jobs(Protocol):
+    """Runs jobs; a context manager that ends its workers."""
+
+    def submit(self, function: Callable[..., Result], *args: Any) -> Future[Result]:
+        """Start a job or put it into the queue."""
+
+    def __enter__(self) -> Self:
+        """Enter."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End all workers."""
+
+
+class InProcess:
+    """Runs each job at once, here."""
+
+    def submit(self, function: Callable[..., Result], *args: Any) -> Future[Result]:
+        """Run a job; its exception, if any, is raised by ``result()``."""
+        future: Future[Result] = Future()
+        try:
+            future.set_result(function(*args))
+        except Exception as error:  # the job's own, handed to whoever asks for the result
+            future.set_exception(error)
+        return future
+
+    def __enter__(self) -> Self:
+        """Enter."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to end."""
+
+
+class LocalProcesses:
+    """Runs jobs in spawned processes of this machine.
+
+    Parameters
+    ----------
+    workers : int
+        Processes.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._pool = ProcessPoolExecutor(
+            max_workers=workers, mp_context=multiprocessing.get_context("spawn")
+        )
+
+    def submit(self, function: Callable[..., Result], *args: Any) -> Future[Result]:
+        """Put a job into the queue."""
+        return self._pool.submit(function, *args)
+
+    def __enter__(self) -> Self:
+        """Enter."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the workers; on an error, without starting what still waits."""
+        self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
+
+
+def local_jobs(workers: int) -> Jobs:
+    """Return jobs in `workers` processes, or in this one where that is 0."""
+    return LocalProcesses(workers) if workers > 0 else InProcess()

@@ -1,0 +1,196 @@
+"""Phase 2 of SigmaQuant (arXiv 2602.22136): bits moved by divergence until both targets are met.
+
+From the paper: inaccurate, +2 bits on the two layers of highest score (`quant.divergence`); over
+the size, -2 bits on the two of lowest score; clamped to {2, 4, 6, 8}; then recalibration and a
+short training; after several steps without improvement, roll back to the best and stop.
+
+Ours, where the paper is silent:
+
+- a layer's score is looked up at the precision that it has (inaccurate) or would get (over size);
+- the zone (`quant.zones`) decides: BIT_INCREASE adds bits to two layers, BIT_DECREASE takes bits
+  from two, ITERATION moves one layer (towards accuracy where both are missed), ABANDON goes back
+  to the best visit and takes bits from one layer there;
+- no allocation is visited twice: a layer that would repeat one is passed over;
+- accuracy counts as met only with a margin, since validation images are a sample;
+- once the targets are met, the slack is spent on energy: -2 bits on the layers of least increase
+  of score per energy saved, two at a time and, from the first failure on, one at a time. A step
+  that breaks a target is undone, and a layer that failed alone is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hw.precision import WeightMode
+from quant.budget import Budget
+from quant.visits import Evaluate, OutOfStepsError, Visit, best_visit
+from quant.zones import Buffer, Zone, classify
+
+Bits = Mapping[str, WeightMode]
+PerMode = Mapping[str, Mapping[WeightMode, float]]
+"""A figure for each layer at each precision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineSettings:
+    """Caps of phase 2.
+
+    Parameters
+    ----------
+    max_steps : int
+        Allocations visited at most; 40 in the paper.
+    layers_per_step : int
+        Layers moved at once; 2 in the paper.
+    patience : int
+        Steps without a better visit after which the search goes back to the best; ours.
+    margin : float
+        Accuracy that must be to spare on the validation images; a fraction, ours.
+    """
+
+    max_steps: int = 40
+    layers_per_step: int = 2
+    patience: int = 4
+    margin: float = 0.003
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What phase 2 moves within.
+
+    Parameters
+    ----------
+    budget : Budget
+        The targets.
+    buffer : Buffer
+        What counts as a narrow miss.
+    scores : mapping
+        Normalised divergence of each layer at each precision.
+    energy_pj : mapping
+        Energy of one inference of each layer at each precision.
+    settings : RefineSettings
+        Caps.
+    """
+
+    budget: Budget
+    buffer: Buffer
+    scores: PerMode
+    energy_pj: PerMode
+    settings: RefineSettings
+
+    def met(self, visit: Visit) -> bool:
+        """Whether a visit meets both targets, the accuracy with the margin."""
+        return self.budget.met(drop=visit.drop + self.settings.margin, size=visit.size)
+
+    def best(self, visits: Iterable[Visit]) -> Visit:
+        """Return the best visit."""
+        return best_visit(visits, self.budget, margin=self.settings.margin)
+
+
+def refine(visits: list[Visit], problem: Problem, evaluate: Evaluate) -> None:
+    """Run phase 2 from the best visit so far, until it is done or out of steps.
+
+    Parameters
+    ----------
+    visits : list of Visit
+        Those of phase 1; the new ones are appended.
+    problem : Problem
+        Targets, scores and caps.
+    evaluate : callable
+        Measures an allocation.
+    """
+    cap = len(visits) + problem.settings.max_steps
+    try:
+        _reach_targets(visits, problem, evaluate, cap)
+        if problem.met(problem.best(visits)):
+            _spend_slack(visits, problem, evaluate, cap)
+    except OutOfStepsError:
+        return
+
+
+def _reach_targets(visits: list[Visit], problem: Problem, evaluate: Evaluate, cap: int) -> None:
+    settings = problem.settings
+    current, stale = problem.best(visits), 0
+    while not problem.met(current) and stale < settings.patience and len(visits) < cap:
+        zone = classify(
+            drop=current.drop + settings.margin,
+            size=current.size,
+            budget=problem.budget,
+            buffer=problem.buffer,
+        )
+        if zone is Zone.ABANDON:
+            current = problem.best(visits)
+        count = settings.layers_per_step
+        if zone in (Zone.ITERATION, Zone.ABANDON):
+            count = 1
+        inaccurate = current.drop + settings.margin > problem.budget.max_drop
+        increase = zone is Zone.BIT_INCREASE or (zone is Zone.ITERATION and inaccurate)
+        seen = [visit.bits for visit in visits]
+        move = _increase if increase else _decrease
+        bits = move(current.bits, problem.scores, count=count, seen=seen)
+        if bits is None:
+            return
+        label = "phase 2: accuracy" if increase else "phase 2: size"
+        current = evaluate(bits, label, current)
+        visits.append(current)
+        stale = 0 if problem.best(visits) is current else stale + 1
+
+
+def _spend_slack(visits: list[Visit], problem: Problem, evaluate: Evaluate, cap: int) -> None:
+    current, count = problem.best(visits), problem.settings.layers_per_step
+    settled: set[str] = set()
+    while len(visits) < cap:
+        order = [name for name in _by_saving(current.bits, problem) if name not in settled]
+        if not order:
+            return
+        chosen = order[:count]
+        bits = {
+            name: _step(mode, -1) if name in chosen else mode for name, mode in current.bits.items()
+        }
+        if any(bits == visit.bits for visit in visits):
+            count, settled = 1, settled | ({chosen[0]} if len(chosen) == 1 else set())
+            continue
+        visit = evaluate(bits, "phase 2: energy", current)
+        visits.append(visit)
+        if problem.met(visit):
+            current = visit
+        elif len(chosen) > 1:
+            count = 1
+        else:
+            settled.add(chosen[0])
+
+
+def _by_saving(bits: Bits, problem: Problem) -> list[str]:
+    """Layers above 2 bit that save energy, least increase of score per energy saved first."""
+    price = {}
+    for name, mode in bits.items():
+        lower = _step(mode, -1)
+        saved = problem.energy_pj[name][mode] - problem.energy_pj[name][lower]
+        if lower is not mode and saved > 0:
+            price[name] = (problem.scores[name][lower] - problem.scores[name][mode]) / saved
+    return sorted(price, key=lambda name: (price[name], name))
+
+
+def _increase(bits: Bits, scores: PerMode, *, count: int, seen: list[Bits]) -> Bits | None:
+    order = sorted(bits, key=lambda name: (-scores[name][bits[name]], name))
+    return _unseen(bits, [n for n in order if bits[n] is not WeightMode.W8], 1, count, seen)
+
+
+def _decrease(bits: Bits, scores: PerMode, *, count: int, seen: list[Bits]) -> Bits | None:
+    order = sorted(bits, key=lambda name: (scores[name][_step(bits[name], -1)], name))
+    return _unseen(bits, [n for n in order if bits[n] is not WeightMode.W2], -1, count, seen)
+
+
+def _unseen(bits: Bits, order: list[str], step: int, count: int, seen: list[Bits]) -> Bits | None:
+    """Move the first `count` layers of `order` that lead to an allocation not yet seen."""
+    for first in range(len(order)):
+        moved = order[first : first + count]
+        candidate = {n: _step(mode, step) if n in moved else mode for n, mode in bits.items()}
+        if candidate not in seen:
+            return candidate
+    return None
+
+
+def _step(mode: WeightMode, step: int) -> WeightMode:
+    """One precision up or down, clamped to {2, 4, 6, 8} bit."""
+    return WeightMode(min(max(mode.value + step, WeightMode.W2.value), WeightMode.W8.value))

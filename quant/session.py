@@ -1,0 +1,252 @@
+"""One search, from the loaded network to the files: phases, final training, baselines, test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+
+from hw.precision import WeightMode
+from quant.cost import layer_costs, network_cost, relative_size
+from quant.divergence import scores
+from quant.evaluate import accuracy
+from quant.jobs import Jobs, local_jobs
+from quant.layers import Snapshot, uniform_bits
+from quant.progress import SearchProgress
+from quant.qat import QatSettings
+from quant.refine import Problem, RefineSettings, refine
+from quant.sigma import FIRST_LAMBDA, LAMBDA_STEP, MAX_ITERATIONS, assign_bits
+from quant.visits import OutOfStepsError, Visit
+from quant.workbench import Source, Workbench, measure, train_uniform
+from quant.zones import BUFFERS, inside_a_buffer
+
+if TYPE_CHECKING:
+    from quant.search import Request
+
+UNIFORM = (WeightMode.W2, WeightMode.W4, WeightMode.W8)
+BUFFER = BUFFERS["balanced"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """A trained allocation.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        Its state.
+    validation : float
+        Top-1 accuracy on the validation images.
+    test : float
+        Top-1 accuracy on the test images.
+    """
+
+    snapshot: Snapshot
+    validation: float
+    test: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """All that a search found.
+
+    Parameters
+    ----------
+    visits : list of Visit
+        In order.
+    chosen : Visit
+        The best of them, before its final training.
+    float_validation, float_test : float
+        Top-1 accuracies of the float network.
+    searched : Trained
+        The chosen allocation after its final training.
+    uniform : mapping of WeightMode to Trained
+        The uniform allocations after as many steps.
+    sigma : mapping of str to float
+        Of each layer's weights.
+    scores : mapping
+        Normalised divergence of each layer at each precision.
+    """
+
+    visits: list[Visit]
+    chosen: Visit
+    float_validation: float
+    float_test: float
+    searched: Trained
+    uniform: Mapping[WeightMode, Trained]
+    sigma: Mapping[str, float]
+    scores: Mapping[str, Mapping[WeightMode, float]]
+
+
+class Session:
+    """The state of a running search.
+
+    Parameters
+    ----------
+    request : Request
+        What was asked for.
+    bench : Workbench
+        The network and its images.
+    progress : SearchProgress
+        Told of every step.
+    """
+
+    def __init__(self, request: Request, bench: Workbench, progress: SearchProgress) -> None:
+        self.request = request
+        self.bench = bench
+        self.progress = progress
+        self.steps_left = request.plan.total_steps
+        self.visits: list[Visit] = []
+        layers = bench.network.layers
+        weights = {layer.name: bench.network.weight(layer.name) for layer in layers}
+        self.sigma = {name: float(weight.std()) for name, weight in weights.items()}
+        self.scores = {name: scores(weight) for name, weight in weights.items()}
+        self.float_validation = accuracy(bench.teacher, bench.images.validation)
+
+    def settings(self, steps: int) -> QatSettings:
+        """Return the training recipe for a number of steps."""
+        return QatSettings(steps=steps, batch=self.request.plan.batch, seed=self.request.seed)
+
+    def evaluate(self, bits: Mapping[str, WeightMode], label: str, start: Visit | None) -> Visit:
+        """Recalibrate, train shortly and measure an allocation (see `quant.visits.Evaluate`)."""
+        plan = self.request.plan
+        if self.steps_left - plan.probe_steps < plan.total_steps * (1 - plan.search_share):
+            raise OutOfStepsError
+        self.progress.stage(f"{label}, visit {len(self.visits)}")
+        if start is None or start.state is None:
+            quantised = self.bench.calibrated(bits, seed=self.request.seed)
+        else:
+            quantised = self.bench.calibrated(bits, seed=self.request.seed)
+            quantised.restore(start.state)
+            quantised.set_bits(bits)
+            self.bench.recalibrate(quantised, seed=self.request.seed)
+        self.bench.train(quantised, self.settings(plan.probe_steps), self.progress.step)
+        self.steps_left -= plan.probe_steps
+        return self._visit(
+            bits, label, self.bench.validation_accuracy(quantised), quantised.snapshot()
+        )
+
+    def _visit(
+        self, bits: Mapping[str, WeightMode], label: str, validation: float, state: Snapshot
+    ) -> Visit:
+        layers = self.bench.network.layers
+        return Visit(
+            label=label,
+            bits=dict(bits),
+            drop=self.float_validation - validation,
+            size=relative_size(layers, bits),
+            cost=network_cost(layers, bits, self.request.table),
+            state=state,
+        )
+
+    def phase_1(self) -> None:
+        """Visit uniform 8 bit, untrained, then clusters of sigma (`quant.sigma`)."""
+        bits = uniform_bits(self.bench.network, WeightMode.W8)
+        self.progress.stage("start: uniform 8 bit")
+        start = self.bench.calibrated(bits, seed=self.request.seed)
+        validation = self.bench.validation_accuracy(start)
+        self.visits.append(self._visit(bits, "start", validation, start.snapshot()))
+        for iteration in range(MAX_ITERATIONS):
+            balance = FIRST_LAMBDA + iteration * LAMBDA_STEP
+            bits = assign_bits(self.sigma, balance=balance)
+            if any(bits == visit.bits for visit in self.visits):
+                continue
+            visit = self.evaluate(bits, "phase 1", self.visits[-1])
+            self.visits.append(visit)
+            budget = self.request.budget
+            if inside_a_buffer(drop=visit.drop, size=visit.size, budget=budget, buffer=BUFFER):
+                return
+
+    def problem(self) -> Problem:
+        """Return what phase 2 moves within."""
+        layers = self.bench.network.layers
+        costs = {
+            mode: layer_costs(layers, uniform_bits(self.bench.network, mode), self.request.table)
+            for mode in WeightMode
+        }
+        return Problem(
+            budget=self.request.budget,
+            buffer=BUFFER,
+            scores=self.scores,
+            energy_pj={
+                layer.name: {mode: costs[mode][layer.name].energy_pj for mode in WeightMode}
+                for layer in layers
+            },
+            settings=RefineSettings(),
+        )
+
+    def final(self, chosen: Visit) -> tuple[Snapshot, float]:
+        """Train the chosen allocation with the steps that are left."""
+        self.progress.stage("final training")
+        quantised = self.bench.calibrated(chosen.bits, seed=self.request.seed)
+        quantised.restore(chosen.state)
+        validation = self.bench.train_keeping_best(
+            quantised, self.settings(self.steps_left), self.progress.step
+        )
+        self.steps_left = 0
+        return quantised.snapshot(), validation
+
+
+def run(request: Request) -> bool:
+    """Search, write the results, print them; returns whether both targets are met."""
+    from quant.report import print_report, write_results
+
+    torch.set_num_threads(1)
+    source = Source(model=request.model, weights=request.weights, data=request.data)
+    console = Console(stderr=True)
+    request.out.mkdir(parents=True, exist_ok=True)
+    with local_jobs(request.workers) as jobs, SearchProgress(console, request) as progress:
+        bench = Workbench(source)
+        settings = QatSettings(
+            steps=request.plan.total_steps, batch=request.plan.batch, seed=request.seed
+        )
+        uniform = {mode: jobs.submit(train_uniform, source, mode, settings) for mode in UNIFORM}
+        for mode, future in uniform.items():
+            progress.watch(f"uniform {mode.bits} bit", future)
+        session = Session(request, bench, progress)
+        session.phase_1()
+        problem = session.problem()
+        refine(session.visits, problem, session.evaluate)
+        chosen = problem.best(session.visits)
+        searched = session.final(chosen)
+        outcome = _tested(session, chosen, searched, uniform, jobs)
+    met = write_results(request, bench, outcome)
+    print_report(request, bench, outcome, met)
+    return met
+
+
+def _tested(
+    session: Session,
+    chosen: Visit,
+    searched: tuple[Snapshot, float],
+    uniform: Mapping[WeightMode, Future[tuple[Snapshot, float]]],
+    jobs: Jobs,
+) -> Outcome:
+    """Wait for the uniform allocations, then read the test images, once, and measure on them."""
+    session.progress.stage("waiting for the uniform allocations")
+    trained = {mode: future.result() for mode, future in uniform.items()}
+    session.progress.stage("test images")
+    source, images = session.bench.source, session.bench.images.test
+    float_test = jobs.submit(measure, source, None, images)
+    searched_test = jobs.submit(measure, source, searched[0], images)
+    tests = {
+        mode: jobs.submit(measure, source, snapshot, images)
+        for mode, (snapshot, _) in trained.items()
+    }
+    return Outcome(
+        visits=session.visits,
+        chosen=chosen,
+        float_validation=session.float_validation,
+        float_test=float_test.result(),
+        searched=Trained(snapshot=searched[0], validation=searched[1], test=searched_test.result()),
+        uniform={
+            mode: Trained(snapshot=snapshot, validation=validation, test=tests[mode].result())
+            for mode, (snapshot, validation) in trained.items()
+        },
+        sigma=session.sigma,
+        scores=session.scores,
+    )

@@ -1,0 +1,78 @@
+"""Allocations that a search has visited, and which of them is the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hw.precision import WeightMode
+from quant.budget import Budget
+from synth.table import LayerCost
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Visit:
+    """An allocation with what was measured of it.
+
+    Parameters
+    ----------
+    label : str
+        What led there, for example ``phase 2: size``.
+    bits : mapping of str to WeightMode
+        Precision of every layer.
+    drop : float
+        Float accuracy minus its own, both on the validation images, fractions.
+    size : float
+        Relative to uniform 8 bit.
+    cost : LayerCost
+        Of one inference on the table's array.
+    state : object
+        The network after its short training; the start of the next one.
+    """
+
+    label: str
+    bits: Mapping[str, WeightMode]
+    drop: float
+    size: float
+    cost: LayerCost
+    state: Any = None
+
+
+Evaluate = Callable[[Mapping[str, WeightMode], str, Visit | None], Visit]
+"""Recalibrate, train shortly and measure an allocation, from another visit's state: (bits, label,
+start). May raise `OutOfSteps` when the training budget is spent."""
+
+
+class OutOfStepsError(Exception):
+    """The training steps set apart for the search are spent; internal, never shown."""
+
+
+def best_visit(visits: Iterable[Visit], budget: Budget, *, margin: float) -> Visit:
+    """Choose among visits; ours.
+
+    Those that meet both targets, the accuracy by at least `margin`, come first, least energy
+    before more. Then those that meet both. Then the others, by the larger of their two misses,
+    each relative to its target (a drop relative to at least 0.01).
+
+    Parameters
+    ----------
+    visits : iterable of Visit
+        At least one.
+    budget : Budget
+        The targets.
+    margin : float
+        Accuracy to spare, since validation images are a sample; a fraction.
+    """
+
+    def rank(visit: Visit) -> tuple[int, float, float]:
+        energy = visit.cost.energy_pj
+        if budget.met(drop=visit.drop + margin, size=visit.size):
+            return 0, energy, visit.drop
+        if budget.met(drop=visit.drop, size=visit.size):
+            return 1, visit.drop, energy
+        drop_miss = (visit.drop - budget.max_drop) / max(budget.max_drop, 0.01)
+        size_miss = visit.size / budget.max_size - 1
+        return 2, max(drop_miss, size_miss), energy
+
+    return min(visits, key=rank)
