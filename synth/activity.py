@@ -10,6 +10,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,18 +35,32 @@ class Activity:
         Clock cycles counted.
     rises, falls : dict of Net to (int, int)
         Edges while the clock is high, and while it is low.
-    outputs : dict of str to int64 or object [cycles]
-        Output port values sampled at the end of every cycle.
     """
 
     cycles: int
     rises: dict[Net, tuple[int, int]]
     falls: dict[Net, tuple[int, int]]
-    outputs: dict[str, list[int]]
 
     def toggles(self, net: Net) -> int:
         """Edges of a net."""
         return sum(self.rises.get(net, (0, 0))) + sum(self.falls.get(net, (0, 0)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A simulation.
+
+    Parameters
+    ----------
+    busy, idle : Activity
+        Cycles after the warm-up and before the split, and cycles after the split.
+    outputs : dict of str to list of int [cycles]
+        Output port values sampled at the end of every cycle.
+    """
+
+    busy: Activity
+    idle: Activity
+    outputs: dict[str, list[int]]
 
 
 def simulate(
@@ -56,8 +71,9 @@ def simulate(
     period_ns: float,
     input_arrival_ns: float,
     warm_up: int,
+    split: int,
     folder: Path,
-) -> Activity:
+) -> Run:
     """Simulate a netlist and count edges.
 
     Parameters
@@ -72,6 +88,8 @@ def simulate(
         When inputs change after the clock edge.
     warm_up : int
         First cycles that are simulated but not counted.
+    split : int
+        Cycle from which on edges are counted as idle ones.
     folder : Path
         Where the simulator's files go.
 
@@ -80,11 +98,6 @@ def simulate(
     SimulationError
         If Icarus Verilog is missing or fails.
     """
-    for tool in ("iverilog", "vvp"):
-        if shutil.which(tool) is None:
-            raise SimulationError(
-                f"{tool} must be on PATH; install Icarus Verilog, e.g. `apt-get install iverilog`"
-            )
     folder.mkdir(parents=True, exist_ok=True)
     cycles = _write_stimuli(netlist, stimuli, folder / "stimuli.hex")
     source = _verilog(netlist, timing) + _bench(
@@ -94,19 +107,34 @@ def simulate(
         arrival_ps=max(1, round(input_arrival_ns * 1000)),
     )
     (folder / "gates.v").write_text(source, encoding="utf-8")
+    run_icarus(folder, "gates")
+    busy, idle = _count(folder / "gates.vcd", (warm_up, split, cycles))
+    outputs = _read_outputs(netlist, folder / "outputs.txt")
+    (folder / "gates.vcd").unlink()
+    return Run(busy=busy, idle=idle, outputs=outputs)
+
+
+def run_icarus(folder: Path, name: str) -> None:
+    """Compile and run ``<name>.v`` in a folder.
+
+    Raises
+    ------
+    SimulationError
+        If Icarus Verilog is missing or fails; one line.
+    """
     for command in (
-        ["iverilog", "-g2012", "-o", "gates.vvp", "gates.v"],
-        ["vvp", "-N", "gates.vvp"],
+        ["iverilog", "-g2012", "-o", f"{name}.vvp", f"{name}.v"],
+        ["vvp", "-N", f"{name}.vvp"],
     ):
+        if shutil.which(command[0]) is None:
+            raise SimulationError(
+                f"{command[0]} must be on PATH; install Icarus Verilog, "
+                "e.g. `apt-get install iverilog`"
+            )
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             first = (done.stderr or done.stdout).strip().splitlines()[:1]
-            raise SimulationError(f"{command[0]} failed on {netlist.top}: {' '.join(first)}")
-    activity = _count(folder / "gates.vcd", warm_up=warm_up, cycles=cycles - warm_up)
-    outputs = _read_outputs(netlist, folder / "outputs.txt")
-    for name in ("gates.vcd", "gates.vvp", "stimuli.hex", "outputs.txt"):
-        (folder / name).unlink()
-    return Activity(cycles=cycles - warm_up, rises=activity[0], falls=activity[1], outputs=outputs)
+            raise SimulationError(f"{command[0]} failed on {name}.v: {' '.join(first)}")
 
 
 def _name(net: Net) -> str:
@@ -214,6 +242,7 @@ initial begin
   file = $fopen("outputs.txt", "w");
   $dumpfile("gates.vcd");
   $dumpvars(1, dut);
+  #{period_ps};
   for (cycle = 0; cycle < {cycles}; cycle = cycle + 1) begin
     clk = 1; #{arrival_ps} in = stimuli[cycle]; #{half - arrival_ps} clk = 0;
     #{period_ps - half - 1} $fdisplay(file, "%h", {{{sampled}}}); #1;
@@ -224,10 +253,8 @@ endmodule
 """
 
 
-def _count(
-    path: Path, *, warm_up: int, cycles: int
-) -> tuple[dict[Net, tuple[int, int]], dict[Net, tuple[int, int]]]:
-    """Count the value changes of a VCD file by net and clock phase.
+def _count(path: Path, bounds: tuple[int, int, int]) -> tuple[Activity, Activity]:
+    """Count the value changes of a VCD file by net and clock phase, in two windows of cycles.
 
     The body is cut at the clock's edges and counted line by line, in C, without a parser.
     """
@@ -242,19 +269,24 @@ def _count(
                 clock = parts[3]
             elif name.startswith("n"):
                 names[parts[3]] = int(name[1:])
-    high: Counter[bytes] = Counter()
-    low: Counter[bytes] = Counter()
-    phases = body.split(b"\n1" + clock + b"\n")[1:]
-    for phase in phases[warm_up : warm_up + cycles]:
-        first, _, second = phase.partition(b"\n0" + clock + b"\n")
-        high.update(first.split(b"\n"))
-        low.update(second.split(b"\n"))
-    rises: dict[Net, tuple[int, int]] = {}
-    falls: dict[Net, tuple[int, int]] = {}
-    for identifier, net in names.items():
-        rises[net] = (high[b"1" + identifier], low[b"1" + identifier])
-        falls[net] = (high[b"0" + identifier], low[b"0" + identifier])
-    return rises, falls
+    # the first piece is what stands before the first rising edge
+    cycles = body.split(b"\n1" + clock + b"\n")[1:]
+    windows = []
+    for first, last in pairwise(bounds):
+        high: Counter[bytes] = Counter()
+        low: Counter[bytes] = Counter()
+        for cycle in cycles[first:last]:
+            before, _, after = cycle.partition(b"\n0" + clock + b"\n")
+            high.update(before.split(b"\n"))
+            low.update(after.split(b"\n"))
+        windows.append(
+            Activity(
+                cycles=last - first,
+                rises={net: (high[b"1" + i], low[b"1" + i]) for i, net in names.items()},
+                falls={net: (high[b"0" + i], low[b"0" + i]) for i, net in names.items()},
+            )
+        )
+    return windows[0], windows[1]
 
 
 def _read_outputs(netlist: Netlist, path: Path) -> dict[str, list[int]]:

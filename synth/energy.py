@@ -21,7 +21,8 @@ class Energy:
     Parameters
     ----------
     switching_fj : float
-        Half C V squared for every edge of every net, inputs included.
+        Half C V squared for every edge of every net that the module drives, with what its outputs
+        drive elsewhere; nets of its inputs are paid for by their drivers.
     internal_fj : float
         Inside the gates and the data side of flip-flops.
     clock_fj : float
@@ -47,15 +48,16 @@ def energy(netlist: Netlist, timing: Timing, activity: Activity) -> Energy:
     """
     volt2 = netlist.library.voltage_v**2
     switching = internal = clock = 0.0
+    given = {net for bits in netlist.inputs.values() for net in bits}
     for net, load in netlist.load_ff.items():
-        switching += 0.5 * load * volt2 * activity.toggles(net)
+        if net not in given:
+            switching += 0.5 * load * volt2 * activity.toggles(net)
     for instance in netlist.instances:
         internal += _outputs_fj(netlist, timing, activity, instance)
         internal += _inputs_fj(timing, activity, instance)
         if instance.cell.sequential:
             clock += _clock_fj(netlist, activity, instance)
-    # the clock net itself: its pins only, one rise and one fall a cycle; it is in load_ff, but
-    # the simulation does not list it among the nets, so its edges were not counted above
+    # the clock net: its pins, one rise and one fall a cycle, but no wires of a clock tree
     (clock_net,) = netlist.inputs.get(netlist.clock, [None]) or [None]
     if clock_net is not None:
         pins = sum(

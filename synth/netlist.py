@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from synth.liberty import Cell, LibertyError, Library
+
+DEFAULT_LOAD_FF = 2.0
+"""About one gate input."""
 
 Net = int | str
 """A net number, or the constant "0", "1" or "x"."""
@@ -39,8 +42,8 @@ class Netlist:
         Where the cells come from.
     clock : str
         Input port that clocks the flip-flops.
-    output_load_ff : float
-        Load that each output drives beyond the module.
+    output_load_ff : dict of str to float
+        Load that each bit of an output drives beyond the module; `DEFAULT_LOAD_FF` if not named.
     """
 
     top: str
@@ -49,7 +52,7 @@ class Netlist:
     instances: tuple[Instance, ...]
     library: Library
     clock: str = "clk"
-    output_load_ff: float = 2.0
+    output_load_ff: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def area_um2(self) -> float:
@@ -77,9 +80,9 @@ class Netlist:
                 if not pin.output and isinstance(net, int):
                     pins[net] += pin.capacitance_ff
                     fanout[net] += 1
-        for bits in self.outputs.values():
+        for port, bits in self.outputs.items():
             for net in bits:
-                pins[net] += self.output_load_ff
+                pins[net] += self.output_load_ff.get(port, DEFAULT_LOAD_FF)
                 fanout[net] += 1
         return {net: pins[net] + self.library.wire_ff(fanout[net]) for net in pins}
 
@@ -92,7 +95,9 @@ class Netlist:
         return max((caps[net] for net in self.inputs[port]), default=0.0)
 
 
-def read(path: Path, *, library: Library, top: str, output_load_ff: float) -> Netlist:
+def read(
+    path: Path, *, library: Library, top: str, output_load_ff: dict[str, float] | None = None
+) -> Netlist:
     """Read a netlist that Yosys wrote with ``write_json``.
 
     Raises
@@ -119,5 +124,5 @@ def read(path: Path, *, library: Library, top: str, output_load_ff: float) -> Ne
         outputs={n: p["bits"] for n, p in ports.items() if p["direction"] == "output"},
         instances=tuple(instances),
         library=library,
-        output_load_ff=output_load_ff,
+        output_load_ff=output_load_ff or {},
     )

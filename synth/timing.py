@@ -45,8 +45,8 @@ class Timing:
     ----------
     min_period_ns : float
         Latest arrival at a flip-flop or output, setup included.
-    output_arrival_ns : float
-        Latest arrival at an output.
+    port_arrival_ns : dict of str to float
+        Latest arrival at each output port.
     critical_path : list of str
         Instances and arrivals along the slowest path.
     slew_ns : dict of Net to float
@@ -57,7 +57,7 @@ class Timing:
     """
 
     min_period_ns: float
-    output_arrival_ns: float
+    port_arrival_ns: dict[str, float]
     critical_path: list[str]
     slew_ns: dict[Net, float]
     delay_ps: dict[tuple[str, str], tuple[int, int]]
@@ -92,17 +92,22 @@ def analyse(netlist: Netlist, *, input_arrival_ns: float = 0.0) -> Timing:
     for instance in _in_order(netlist):
         _propagate(netlist, instance, events, delays)
     end, critical = _ends(netlist, events)
-    outputs = [
-        events[net, edge].arrival_ns
-        for bits in netlist.outputs.values()
-        for net in bits
-        for edge in (True, False)
-        if (net, edge) in events
-    ]
+    arrivals = {
+        port: max(
+            (
+                events[net, edge].arrival_ns
+                for net in bits
+                for edge in (True, False)
+                if (net, edge) in events
+            ),
+            default=0.0,
+        )
+        for port, bits in netlist.outputs.items()
+    }
     nets = {net for net, _ in events}
     return Timing(
         min_period_ns=end,
-        output_arrival_ns=max(outputs, default=0.0),
+        port_arrival_ns=arrivals,
         critical_path=_path(events, critical),
         slew_ns={net: (events[net, True].slew_ns + events[net, False].slew_ns) / 2 for net in nets},
         delay_ps=delays,
