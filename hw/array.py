@@ -1,6 +1,6 @@
 """The MAC array: rows x cols PEs, operand registers at two edges, one control."""
 
-from amaranth import Module, Shape
+from amaranth import Module, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,12 +13,13 @@ from hw.pe.signature import act_layout
 
 
 def psum_layout(config: ArrayConfig) -> data.StructLayout:
-    """One row of results: the row's index and `cols` sums."""
+    """Results of a cycle: index `row`, and sums of rows ``row + i * rows // drain_rows`` by column.
+
+    ``sums[col][i]`` is the sum of the i-th of these rows.
+    """
+    column = data.ArrayLayout(signed(config.acc_bits), config.drain_rows)
     return data.StructLayout(
-        {
-            "row": range(config.rows),
-            "sums": data.ArrayLayout(Shape(config.acc_bits, signed=True), config.cols),
-        }
+        {"row": range(config.drain_cycles), "sums": data.ArrayLayout(column, config.cols)}
     )
 
 
@@ -37,15 +38,19 @@ class MacArray(Component):
     weights : In(stream of ArrayLayout(weight_word(config), cols))
         One item a step.
     room : In(1)
-        The consumer can take the `rows` results of one more tile.
+        The consumer can take the results of one more tile.
     psums : Out({valid, payload: psum_layout(config)})
-        Row 0 first, one row a cycle, never held back: see `room`.
+        `drain_rows` rows a cycle, never held back: see `room`.
 
     `hw.schedule.layer_schedule` gives the exact cycles.
     """
 
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
+        self.control = Control(config)
+        self.act_edges = [ActEdge(config) for _ in range(config.rows)]
+        self.weight_edges = [WeightEdge(config) for _ in range(config.cols)]
+        self.pes = [[make_pe(config) for _ in range(config.cols)] for _ in range(config.rows)]
         super().__init__(
             {
                 "tiles": In(stream.Signature(TILE)),
@@ -60,8 +65,8 @@ class MacArray(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
-        m.submodules.control = control = Control(config)
+        config, control = self.config, self.control
+        m.submodules.control = control
         m.d.comb += [
             control.tile.payload.eq(self.tiles.payload),
             control.tile.valid.eq(self.tiles.valid),
@@ -74,30 +79,34 @@ class MacArray(Component):
             self.psums.valid.eq(control.psum_valid),
             self.psums.payload.row.eq(control.psum_row),
         ]
-        pes = [[make_pe(config) for _ in range(config.cols)] for _ in range(config.rows)]
-        for col in range(config.cols):
-            m.submodules[f"weight_edge_{col}"] = edge = WeightEdge(config)
+        for row, act_edge in enumerate(self.act_edges):
+            m.submodules[f"act_edge_{row}"] = act_edge
             m.d.comb += [
-                edge.step.eq(control.step),
-                edge.first.eq(control.first),
-                edge.word.eq(self.weights.payload[col]),
-                edge.control.eq(control.control),
-                edge.chain.eq(pes[0][col].chain_out),
-                self.psums.payload.sums[col].eq(edge.psum),
+                act_edge.load.eq(control.step & control.first),
+                act_edge.act.eq(self.acts.payload[row]),
+                act_edge.control.eq(control.control),
             ]
-            for row in range(config.rows):
-                m.d.comb += pes[row][col].weight.eq(edge.out)
+        for col, weight_edge in enumerate(self.weight_edges):
+            m.submodules[f"weight_edge_{col}"] = weight_edge
+            m.d.comb += [
+                weight_edge.step.eq(control.step),
+                weight_edge.first.eq(control.first),
+                weight_edge.word.eq(self.weights.payload[col]),
+                weight_edge.control.eq(control.control),
+                self.psums.payload.sums[col].eq(weight_edge.psum),
+            ]
+            for index in range(config.drain_rows):
+                end = self.pes[index * config.drain_cycles][col]
+                m.d.comb += weight_edge.chain[index].eq(end.chain_out)
         for row in range(config.rows):
-            m.submodules[f"act_edge_{row}"] = held = ActEdge(config)
-            m.d.comb += [
-                held.load.eq(control.step & control.first),
-                held.act.eq(self.acts.payload[row]),
-                held.control.eq(control.control),
-            ]
             for col in range(config.cols):
-                pe = pes[row][col]
+                pe = self.pes[row][col]
                 m.submodules[f"pe_{row}_{col}"] = pe
-                m.d.comb += [pe.act.eq(held.out), pe.control.eq(held.control_out)]
-                if row + 1 < config.rows:
-                    m.d.comb += pe.chain_in.eq(pes[row + 1][col].chain_out)
+                m.d.comb += [
+                    pe.act.eq(self.act_edges[row].out),
+                    pe.weight.eq(self.weight_edges[col].out),
+                    pe.control.eq(self.act_edges[row].control_out),
+                ]
+                if (row + 1) % config.drain_cycles:
+                    m.d.comb += pe.chain_in.eq(self.pes[row + 1][col].chain_out)
         return m

@@ -42,7 +42,9 @@ class ArrayConfig:
         Lanes summed before the first pipeline register.
     double_buffered : bool
         Whether results leave through a second register, while the next tile is computed. If
-        not, the array stands still for ``rows - 1`` cycles a tile.
+        not, the array stands still while they leave.
+    drain_rows : int
+        Rows of results that leave in a cycle; a divisor of `rows`.
 
     Raises
     ------
@@ -52,7 +54,7 @@ class ArrayConfig:
 
     rows: int = 8
     cols: int = 8
-    lanes: int = 16
+    lanes: int = 32
     pe: PEKind = PEKind.BOOTH_DIGIT
     act_bits: int = 8
     act_signed: bool = False
@@ -60,6 +62,7 @@ class ArrayConfig:
     max_depth: int = 16384
     group: int = 8
     double_buffered: bool = True
+    drain_rows: int = 2
 
     def __post_init__(self) -> None:
         """Check ranges and the width of the accumulator."""
@@ -77,6 +80,8 @@ class ArrayConfig:
                 raise ValueError(f"{name} must be from {low} to {high}, not {value}")
         if self.pe is PEKind.INT8_MAC and self.lanes != 1:
             raise ValueError(f"lanes must be 1 for {self.pe.value}, not {self.lanes}")
+        if self.drain_rows < 1 or self.rows % self.drain_rows:
+            raise ValueError(f"drain_rows must divide rows = {self.rows}, not {self.drain_rows}")
         if self.acc_bits < self.required_acc_bits:
             raise ValueError(
                 f"acc_bits must be at least {self.required_acc_bits} for max_depth = "
@@ -107,6 +112,11 @@ class ArrayConfig:
         return -(-self.lanes // self.group)
 
     @property
+    def drain_cycles(self) -> int:
+        """Cycles in which the results of a tile leave."""
+        return self.rows // self.drain_rows
+
+    @property
     def name(self) -> str:
         """Short name, for example ``booth_digit-8x8x16``."""
         return f"{self.pe.value}-{self.rows}x{self.cols}x{self.lanes}"
@@ -118,8 +128,9 @@ class ArrayConfig:
     def int8_equivalent(self) -> "ArrayConfig":
         """INT8 MAC array of the same products per cycle at 8-bit weights: the baseline.
 
-        The products are arranged as near to a square as powers of two allow, and results leave
-        through the accumulators themselves, which is the cheaper choice for one-lane PEs.
+        The products are arranged as near to a square as they can be, rather higher than wide,
+        because pixels are plenty and channels few in small networks; results leave through the
+        accumulators themselves, which is the cheaper choice for one-lane PEs.
 
         Raises
         ------
@@ -129,10 +140,10 @@ class ArrayConfig:
         products, rest = divmod(self.rows * self.cols * self.lanes, self.steps(WeightMode.W8))
         if rest:
             raise ValueError(f"{self.name} has no INT8 array of equal throughput")
-        rows = max(r for r in range(1, 257) if products % r == 0 and r * r <= products)
+        cols = max(c for c in range(1, 257) if products % c == 0 and c * c <= products)
         return ArrayConfig(
-            rows=rows,
-            cols=products // rows,
+            rows=products // cols,
+            cols=cols,
             lanes=1,
             pe=PEKind.INT8_MAC,
             act_bits=self.act_bits,
@@ -140,4 +151,5 @@ class ArrayConfig:
             acc_bits=self.acc_bits,
             max_depth=self.max_depth,
             double_buffered=False,
+            drain_rows=self.drain_rows if (products // cols) % self.drain_rows == 0 else 1,
         )

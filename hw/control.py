@@ -21,7 +21,7 @@ class Control(Component):
 
     A step happens when its operands are there. The last step of a tile also waits until results
     of earlier tiles have left and the consumer has `room` for a whole tile, because results then
-    leave one row a cycle and are never held back.
+    leave cycle by cycle and are never held back.
 
     Members
     -------
@@ -30,7 +30,7 @@ class Control(Component):
     weight_valid, act_valid : In(1)
         Operands wait at the edges.
     room : In(1)
-        The consumer can take `rows` more results.
+        The consumer can take the results of one more tile.
     step : Out(1)
         A step happens: the weight edges load.
     first : Out(1)
@@ -38,9 +38,9 @@ class Control(Component):
     control : Out(CONTROL)
         To the edges, which register it: one cycle before the PEs need it.
     psum_valid : Out(1)
-        A row of results leaves in this cycle.
-    psum_row : Out(range(rows))
-        Which row.
+        Rows of results leave in this cycle.
+    psum_row : Out(range(rows // drain_rows))
+        Which: row ``psum_row + i * rows // drain_rows`` for each ``i`` below `drain_rows`.
     """
 
     def __init__(self, config: ArrayConfig) -> None:
@@ -55,7 +55,7 @@ class Control(Component):
                 "first": Out(1),
                 "control": Out(CONTROL),
                 "psum_valid": Out(1),
-                "psum_row": Out(range(config.rows)),
+                "psum_row": Out(range(config.drain_cycles)),
             }
         )
 
@@ -64,7 +64,7 @@ class Control(Component):
         config = self.config
         digit = Signal(range(WeightMode.W8.digits))
         chunk = Signal(CHUNK_BITS)
-        wait = Signal(range(config.rows + 1))
+        wait = Signal(range(config.drain_cycles + 1))
         serial = config.steps(WeightMode.W8) > 1
         last_digit = (digit == self.tile.payload.mode) if serial else 1
         last_chunk = chunk == self.tile.payload.chunks
@@ -92,7 +92,7 @@ class Control(Component):
             with m.If(last_digit):
                 m.d.sync += chunk.eq(Mux(last_chunk, 0, chunk + 1))
             with m.If(last):
-                m.d.sync += wait.eq(config.rows - 1)
+                m.d.sync += wait.eq(config.drain_cycles - 1)
         self._pipeline(m, digit=digit, starts=starts, last=last)
         return m
 
@@ -111,7 +111,7 @@ class Control(Component):
         m.d.comb += one_hot.eq(Mux(self.step, 1 << digit, 0))
         done = delayed("finished", self.step & last, latency - 1)
         leaves = delayed("captured", done, 1) if config.double_buffered else done
-        row = Signal(range(config.rows))
+        row = Signal(range(config.drain_cycles))
         valid = Signal()
         m.d.comb += [
             self.control.shift.eq(delayed("shift", one_hot, latency - 3)),
@@ -120,7 +120,7 @@ class Control(Component):
             valid.eq(leaves | (row != 0)),
         ]
         if not config.double_buffered:
-            m.d.comb += self.control.drain.eq(valid & (row != config.rows - 1))
+            m.d.comb += self.control.drain.eq(valid & (row != config.drain_cycles - 1))
         with m.If(valid):
-            m.d.sync += row.eq(Mux(row == config.rows - 1, 0, row + 1))
+            m.d.sync += row.eq(Mux(row == config.drain_cycles - 1, 0, row + 1))
         m.d.sync += [self.psum_valid.eq(valid), self.psum_row.eq(row)]

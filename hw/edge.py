@@ -1,6 +1,6 @@
 """Operand registers at the array's edges: shared by a whole row or column of PEs."""
 
-from amaranth import Module, Mux, Shape, Signal
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -71,10 +71,10 @@ class WeightEdge(Component):
         To the PEs, one cycle after `step`.
     control : In(CONTROL)
         One cycle before the PEs need it.
-    chain : In(acc_bits)
-        Result as it leaves row 0.
-    psum : Out(signed(acc_bits))
-        The true sum, combinational from `chain`.
+    chain : In(acc_bits), drain_rows of them
+        Results as they leave the column.
+    psum : Out(signed(acc_bits)), drain_rows of them
+        The true sums, combinational from `chain`.
     """
 
     def __init__(self, config: ArrayConfig) -> None:
@@ -86,8 +86,8 @@ class WeightEdge(Component):
                 "word": In(weight_word(config)),
                 "out": Out(weight_layout(config)),
                 "control": In(CONTROL),
-                "chain": In(config.acc_bits),
-                "psum": Out(Shape(config.acc_bits, signed=True)),
+                "chain": In(data.ArrayLayout(config.acc_bits, config.drain_rows)),
+                "psum": Out(data.ArrayLayout(signed(config.acc_bits), config.drain_rows)),
             }
         )
 
@@ -100,7 +100,10 @@ class WeightEdge(Component):
             m.d.comb += [self.out.eq(weight), self.psum.eq(self.chain)]
             return m
         digits = self._recode(m)
-        m.d.comb += [self.out.eq(digits), self.psum.eq(self.chain - self._correction(m, digits))]
+        correction = self._correction(m, digits)
+        m.d.comb += self.out.eq(digits)
+        for index in range(self.config.drain_rows):
+            m.d.comb += self.psum[index].eq(self.chain[index] - correction)
         return m
 
     def _recode(self, m: Module) -> "data.View[data.ArrayLayout]":

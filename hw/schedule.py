@@ -1,8 +1,8 @@
 """Tiles, cycles and operand traffic of a layer on an array: the one source of both.
 
 A tile is ``rows`` pixels x ``cols`` output channels. Its dot products run in chunks of ``lanes``
-products; a chunk takes one cycle per digit of the weight mode. Results leave the array a row a
-cycle. `layer_schedule` equals what the RTL takes; the co-simulation asserts it.
+products; a chunk takes one cycle per digit of the weight mode. Results leave the array
+`drain_rows` rows a cycle. `layer_schedule` equals what the RTL takes; the co-simulation asserts it.
 """
 
 from dataclasses import dataclass
@@ -59,6 +59,9 @@ class LayerSchedule:
         Tiles of the layer.
     active_cycles : int
         Cycles in which the PEs take a step.
+    utilisation : float
+        Share of the lanes of all PEs that do useful work in an active cycle, 0 to 1; the others
+        are beyond a border of the layer.
     cycles : int
         Cycles from the first step to the last result, idle ones included.
     weight_bits : int
@@ -71,6 +74,7 @@ class LayerSchedule:
 
     tiles: int
     active_cycles: int
+    utilisation: float
     cycles: int
     weight_bits: int
     act_bits: int
@@ -99,8 +103,8 @@ def groups_per_tile(shape: GemmShape, config: ArrayConfig) -> int:
 def tile_interval(*, steps: int, config: ArrayConfig) -> int:
     """Cycles between the first steps of two successive tiles of `steps` steps each."""
     if config.double_buffered:
-        return max(steps, config.rows)
-    return steps + config.rows - 1
+        return max(steps, config.drain_cycles)
+    return steps + config.drain_cycles - 1
 
 
 def layer_schedule(shape: GemmShape, mode: WeightMode, config: ArrayConfig) -> LayerSchedule:
@@ -138,11 +142,14 @@ def layer_schedule(shape: GemmShape, mode: WeightMode, config: ArrayConfig) -> L
     return LayerSchedule(
         tiles=tiles,
         active_cycles=tiles * steps,
+        utilisation=shape.macs
+        * config.steps(mode)
+        / (tiles * steps * config.rows * config.cols * config.lanes),
         cycles=(tiles - 1) * tile_interval(steps=steps, config=config)
         + steps
         + pipeline_latency(config)
         + config.double_buffered
-        + config.rows
+        + config.drain_cycles
         - 1,
         weight_bits=tiles * steps * config.cols * weight_word,
         act_bits=tiles * chunks * config.rows * config.lanes * config.act_bits,

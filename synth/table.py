@@ -78,6 +78,7 @@ class ArrayParameters(_Record):
     max_depth: int
     group: int
     double_buffered: bool
+    drain_rows: int
 
     @classmethod
     def of(cls, config: ArrayConfig) -> ArrayParameters:
@@ -125,9 +126,22 @@ class ArrayCost(_Record):
         """Leakage power of all modules."""
         return sum(m.count * m.leakage_nw for m in self.modules.values())
 
-    def energy_pj(self, mode: WeightMode) -> float:
-        """Energy of one cycle in which every module takes a step, leakage not included."""
-        return sum(m.count * m.energy_pj[mode.name] for m in self.modules.values())
+    def energy_pj(self, mode: WeightMode, *, utilisation: float = 1.0) -> float:
+        """Energy of one cycle in which the array takes a step, leakage not included.
+
+        Parameters
+        ----------
+        mode : WeightMode
+            Precision of the weights.
+        utilisation : float
+            Share of the lanes that have work; idle ones cost their module's idle energy (ours).
+        """
+        total = 0.0
+        for name, module in self.modules.items():
+            share = utilisation if name == "pe" else 1.0
+            step, idle = module.energy_pj[mode.name], module.idle_energy_pj
+            total += module.count * (idle + share * (step - idle))
+        return total
 
     @property
     def idle_energy_pj(self) -> float:
@@ -259,8 +273,8 @@ class CostTable(_Record):
         Returns
         -------
         LayerCost
-            Active cycles cost the full step energy of every PE, also where a border tile leaves
-            some of them without work: an upper bound.
+            In an active cycle, edges and control cost their step energy, and PEs a mean of step
+            and idle energy, weighted by the share of their lanes that have work.
 
         Raises
         ------
@@ -281,7 +295,8 @@ class CostTable(_Record):
             size_bits=shape.weights * mode.bits,
             cycles=plan.cycles,
             latency_ns=latency_ns,
-            array_energy_pj=plan.active_cycles * chosen.energy_pj(mode)
+            array_energy_pj=plan.active_cycles
+            * chosen.energy_pj(mode, utilisation=plan.utilisation)
             + plan.idle_cycles * chosen.idle_energy_pj,
             leakage_energy_pj=chosen.leakage_nw * latency_ns * 1e-6,
             memory_energy_pj=memory_energy_pj,

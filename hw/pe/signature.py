@@ -18,7 +18,7 @@ clear
 capture
     The accumulator holds a finished tile: take it into the output register.
 drain
-    Without an output register: accumulators move one row towards row 0.
+    Without an output register: accumulators move on by one row.
 """
 
 
@@ -47,7 +47,7 @@ class PESignature(wiring.Signature):
         Aligned to the pipeline of the kind: `shift` one stage before the accumulator's input
         register, `clear` at the accumulator, `capture` behind it.
     chain_in, chain_out : In(acc_bits), Out(acc_bits)
-        Results on their way to row 0.
+        Results on their way to the end of the column.
     """
 
     def __init__(self, config: ArrayConfig) -> None:

@@ -71,7 +71,7 @@ class Monitor:
     def __init__(self, dut: Any, config: ArrayConfig) -> None:
         self._dut = dut
         self._config = config
-        self._row_bits = max(1, (config.rows - 1).bit_length()) if config.rows > 1 else 0
+        self._row_bits = (config.drain_cycles - 1).bit_length()
         self.tiles: list[Ints] = []
         self.first_cycle: int | None = None
         self.last_cycle = 0
@@ -82,7 +82,7 @@ class Monitor:
         config, dut = self._config, self._dut
         edge = RisingEdge(dut.clk)
         cycle = 0
-        rows: list[list[int]] = []
+        rows: list[Ints] = []
         while True:
             await edge
             cycle += 1
@@ -95,15 +95,17 @@ class Monitor:
             assert row == len(rows), f"row {len(rows)} expected, got {row}"
             rows.append(self._sums(word >> self._row_bits))
             self.last_cycle = cycle
-            if len(rows) == config.rows:
-                self.tiles.append(np.array(rows))
+            if len(rows) == config.drain_cycles:
+                # [drain_cycles, cols, drain_rows] to [rows, cols]
+                self.tiles.append(np.array(rows).transpose(2, 0, 1).reshape(config.rows, -1))
                 rows = []
                 self.received.set()
 
-    def _sums(self, word: int) -> list[int]:
-        bits = self._config.acc_bits
-        sums = [word >> (bits * col) & ((1 << bits) - 1) for col in range(self._config.cols)]
-        return [value - ((value >> (bits - 1)) << bits) for value in sums]
+    def _sums(self, word: int) -> Ints:
+        """Return the sums of one cycle, int64 [cols, drain_rows]."""
+        bits, shape = self._config.acc_bits, (self._config.cols, self._config.drain_rows)
+        fields = [word >> bits * i & (1 << bits) - 1 for i in range(shape[0] * shape[1])]
+        return np.array([f - (f >> bits - 1 << bits) for f in fields]).reshape(shape)
 
 
 class Scoreboard:
