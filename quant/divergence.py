@@ -63,10 +63,10 @@ def _spread_histogram(
     counts = np.bincount(index.ravel(), minlength=values.shape[1])
     low = values[0] - values[1] / 2
     below = np.clip((edges[:, None] - low) / values[1], 0, 1)  # [edges, distinct values]
-    mass: NDArray[np.float64] = np.diff(below @ counts)
+    mass: NDArray[np.float64] = np.diff(below @ counts.astype(np.float64))
     return mass
 
 
 def _smoothed(histogram: NDArray[np.float64]) -> NDArray[np.float64]:
-    raised = histogram + PSEUDO_COUNT
-    return raised / raised.sum()
+    raised: NDArray[np.float64] = histogram + PSEUDO_COUNT
+    return raised / float(raised.sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 UNIFORM = (WeightMode.W2, WeightMode.W4, WeightMode.W8)
 BUFFER = BUFFERS["balanced"]
+PROBE_LR = 1e-3
+"""Peak learning rate of the short trainings; they lose accuracy at that of the long ones."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,7 +126,8 @@ class Session:
             quantised.restore(start.state)
             quantised.set_bits(bits)
             self.bench.recalibrate(quantised, seed=self.request.seed)
-        self.bench.train(quantised, self.settings(plan.probe_steps), self.progress.step)
+        settings = replace(self.settings(plan.probe_steps), peak_lr=PROBE_LR)
+        self.bench.train(quantised, settings, self.progress.step)
         self.steps_left -= plan.probe_steps
         return self._visit(
             bits, label, self.bench.validation_accuracy(quantised), quantised.snapshot()
@@ -179,16 +182,21 @@ class Session:
             settings=RefineSettings(),
         )
 
-    def final(self, chosen: Visit) -> tuple[Snapshot, float]:
-        """Train the chosen allocation with the steps that are left."""
+    def final(self, problem: Problem) -> tuple[Visit, Snapshot, float]:
+        """Train the boldest allocation with all steps left; keep the best visit if that fails."""
         self.progress.stage("final training")
+        best = problem.best(self.visits)
+        chosen = problem.boldest(self.visits) or best
         quantised = self.bench.calibrated(chosen.bits, seed=self.request.seed)
         quantised.restore(chosen.state)
         validation = self.bench.train_keeping_best(
             quantised, self.settings(self.steps_left), self.progress.step
         )
         self.steps_left = 0
-        return quantised.snapshot(), validation
+        trained = replace(chosen, drop=self.float_validation - validation)
+        if chosen is not best and problem.met(best) and not problem.met(trained):
+            return best, best.state, self.float_validation - best.drop
+        return chosen, quantised.snapshot(), validation
 
 
 def run(request: Request) -> bool:
@@ -211,9 +219,8 @@ def run(request: Request) -> bool:
         session.phase_1()
         problem = session.problem()
         refine(session.visits, problem, session.evaluate)
-        chosen = problem.best(session.visits)
-        searched = session.final(chosen)
-        outcome = _tested(session, chosen, searched, uniform, jobs)
+        chosen, snapshot, validation = session.final(problem)
+        outcome = _tested(session, chosen, snapshot, validation, uniform, jobs)
     met = write_results(request, bench, outcome)
     print_report(request, bench, outcome, met)
     return met
@@ -222,7 +229,8 @@ def run(request: Request) -> bool:
 def _tested(
     session: Session,
     chosen: Visit,
-    searched: tuple[Snapshot, float],
+    snapshot: Snapshot,
+    validation: float,
     uniform: Mapping[WeightMode, Future[tuple[Snapshot, float]]],
     jobs: Jobs,
 ) -> Outcome:
@@ -232,20 +240,19 @@ def _tested(
     session.progress.stage("test images")
     source, images = session.bench.source, session.bench.images.test
     float_test = jobs.submit(measure, source, None, images)
-    searched_test = jobs.submit(measure, source, searched[0], images)
+    searched_test = jobs.submit(measure, source, snapshot, images)
     tests = {
-        mode: jobs.submit(measure, source, snapshot, images)
-        for mode, (snapshot, _) in trained.items()
+        mode: jobs.submit(measure, source, state, images) for mode, (state, _) in trained.items()
     }
     return Outcome(
         visits=session.visits,
         chosen=chosen,
         float_validation=session.float_validation,
         float_test=float_test.result(),
-        searched=Trained(snapshot=searched[0], validation=searched[1], test=searched_test.result()),
+        searched=Trained(snapshot=snapshot, validation=validation, test=searched_test.result()),
         uniform={
-            mode: Trained(snapshot=snapshot, validation=validation, test=tests[mode].result())
-            for mode, (snapshot, validation) in trained.items()
+            mode: Trained(snapshot=state, validation=top_1, test=tests[mode].result())
+            for mode, (state, top_1) in trained.items()
         },
         sigma=session.sigma,
         scores=session.scores,
