@@ -73,6 +73,7 @@ def simulate(
     warm_up: int,
     split: int,
     folder: Path,
+    cycles: int | None = None,
 ) -> Run:
     """Simulate a netlist and count edges.
 
@@ -92,6 +93,8 @@ def simulate(
         Cycle from which on edges are counted as idle ones.
     folder : Path
         Where the simulator's files go.
+    cycles : int, optional
+        Length, for a netlist without inputs; else that of the stimuli.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def simulate(
         If Icarus Verilog is missing or fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    cycles = _write_stimuli(netlist, stimuli, folder / "stimuli.hex")
+    cycles = _write_stimuli(netlist, stimuli, folder / "stimuli.hex", cycles)
     source = _verilog(netlist, timing) + _bench(
         netlist,
         cycles=cycles,
@@ -151,13 +154,16 @@ def _input_ports(netlist: Netlist) -> list[tuple[str, list[Net]]]:
 
 
 def _write_stimuli(
-    netlist: Netlist, stimuli: Mapping[str, Sequence[int] | NDArray[np.int64]], path: Path
+    netlist: Netlist,
+    stimuli: Mapping[str, Sequence[int] | NDArray[np.int64]],
+    path: Path,
+    given: int | None,
 ) -> int:
     ports = _input_ports(netlist)
     missing = [port for port, _ in ports if port not in stimuli]
     if missing:
         raise ValueError(f"stimuli must drive every input; {', '.join(missing)} missing")
-    lengths = {len(stimuli[port]) for port, _ in ports}
+    lengths = {len(stimuli[port]) for port, _ in ports} | ({given} if given else set())
     if len(lengths) != 1:
         raise ValueError(f"stimuli must all have one length, not {sorted(lengths)}")
     (cycles,) = lengths

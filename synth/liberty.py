@@ -350,9 +350,9 @@ def _pin(node: _Node, units: _Units, templates: dict[str, _Node]) -> Pin:
             ]
         elif output and kind in ("combinational", "rising_edge", "falling_edge"):
             sense = timing.attributes.get("timing_sense", "non_unate")
-            arcs.append(
+            arcs += [
                 Arc(
-                    source=timing.attributes["related_pin"],
+                    source=source,
                     inverting=sense != "positive_unate",
                     non_inverting=sense != "negative_unate",
                     rise_ns=table(timing, "cell_rise", units.ns),
@@ -361,7 +361,8 @@ def _pin(node: _Node, units: _Units, templates: dict[str, _Node]) -> Pin:
                     fall_slew_ns=table(timing, "fall_transition", units.ns),
                     clocked=kind != "combinational",
                 )
-            )
+                for source in timing.attributes["related_pin"].split()
+            ]
     return Pin(
         name=node.names[0],
         output=output,

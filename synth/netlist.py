@@ -120,8 +120,10 @@ def read(
     ports = module["ports"]
     return Netlist(
         top=top,
-        inputs={n: p["bits"] for n, p in ports.items() if p["direction"] == "input"},
-        outputs={n: p["bits"] for n, p in ports.items() if p["direction"] == "output"},
+        inputs={n: p["bits"] for n, p in ports.items() if p["direction"] == "input" and p["bits"]},
+        outputs={
+            n: p["bits"] for n, p in ports.items() if p["direction"] == "output" and p["bits"]
+        },
         instances=tuple(instances),
         library=library,
         output_load_ff=output_load_ff or {},

@@ -63,7 +63,8 @@ class _Probe(Component):
         self.values: dict[str, Value] = {}
         for name, component in watched(self.array).items():
             for path, _, value in component.signature.flatten(component):
-                self.values[f"{name}___{'__'.join(map(str, path))}"] = Value.cast(value)
+                if len(Value.cast(value)):  # an index of one row has no bits
+                    self.values[f"{name}___{'__'.join(map(str, path))}"] = Value.cast(value)
         outputs = {name: Out(len(value)) for name, value in self.values.items()}
         super().__init__(dict(self.array.signature.members) | outputs)
 

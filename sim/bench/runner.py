@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -47,7 +48,8 @@ def run_array_bench(verilog: str, job: ArrayJob, *, build: Path) -> int:
     log, report = folder / f"{name}.log", folder / f"{name}.json"
     report.unlink(missing_ok=True)
     path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    try:
+    # cocotb's runner exits when a test of the bench fails; the report tells
+    with contextlib.suppress(SystemExit):
         runner.test(
             hdl_toplevel="mac_array",
             test_module="sim.bench.array_bench",
@@ -62,8 +64,6 @@ def run_array_bench(verilog: str, job: ArrayJob, *, build: Path) -> int:
                 "PYTHONPATH": os.pathsep.join(filter(None, path)),
             },
         )
-    except SystemExit:  # cocotb's runner leaves so when a test of the bench fails
-        pass
     if not report.exists():
         lines = log.read_text(encoding="utf-8").splitlines()
         reasons = [line.strip() for line in lines if "AssertionError" in line]

@@ -1,0 +1,60 @@
+"""``python -m synth`` on a small array: from RTL to a table, and its bad input."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hw.precision import WeightMode
+from synth.table import CostTable
+
+
+def _synth(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "synth", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_small_array_becomes_a_table(tmp_path: Path) -> None:
+    small = ("--rows", "2", "--cols", "2", "--lanes", "2", "--clock-ns", "1.6")
+    done = _synth(*small, "--name", "small", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    table = CostTable.load(tmp_path / "small.json")
+    array, mac = table.array, table.baseline("int8_mac")
+    assert table.library.name == "NangateOpenCellLibrary"
+    assert set(array.modules) == {"pe", "weight_edge", "act_edge", "control"}
+    for module in (*array.modules.values(), *mac.modules.values()):
+        assert 0 < module.sequential_area_um2 < module.area_um2
+        assert 0 < module.idle_energy_pj <= min(module.energy_pj.values())
+        assert module.min_period_ns <= 1.6
+    # 2-bit weights take a quarter of the cycles, and hardly more energy a cycle
+    two, eight = (array.energy_per_mac_pj(mode) for mode in (WeightMode.W2, WeightMode.W8))
+    assert two < 0.35 * eight
+    assert "booth_digit-2x2x2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--liberty", "no.lib"), "synth: no.lib: cannot read the Liberty file (No such file"),
+        (("--operands", "no.npz"), "synth: no.npz: must be an operand file (FileNotFoundError"),
+        (("--clock-ns", "0"), "synth: clock_ns must be positive, not 0.0"),
+        (("--rows", "0"), "synth: rows must be from 1 to 256, not 0"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments: tuple[str, ...], message: str) -> None:
+    done = _synth(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+
+
+def test_clock_that_no_recipe_meets_is_one_line_and_status_2(tmp_path: Path) -> None:
+    small = ("--rows", "2", "--cols", "2", "--lanes", "1", "--clock-ns", "0.3")
+    done = _synth(*small, "--out", str(tmp_path))
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("synth: clock must be at least ")
+    assert last.endswith(" ns; raise --clock-ns")
+    assert not list(tmp_path.iterdir())
