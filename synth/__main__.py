@@ -103,7 +103,7 @@ def main(
     operand_file: Annotated[
         Path, typer.Option("--operands", help="Sampled operands of a network.")
     ] = FOLDER / "operands" / "resnet8.npz",
-    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 1.5,
+    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 1.6,
     rows: int = ArrayConfig.rows,
     cols: int = ArrayConfig.cols,
     lanes: int = ArrayConfig.lanes,

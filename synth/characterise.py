@@ -16,6 +16,7 @@ from hw.config import ArrayConfig
 from hw.control import Control
 from hw.edge import ActEdge, WeightEdge
 from hw.pe import make_pe
+from hw.pe.signature import CONTROL
 from hw.precision import WeightMode
 from hw.verilog import to_rtlil
 from synth import activity, timing
@@ -178,15 +179,18 @@ def _timed(
     def past(pes: int) -> float:
         return wire_past_pes_ff(bench.library, pes=pes, pe_area_um2=pe.area_um2)
 
+    def shared(port: str, pes: int) -> list[float]:
+        return [pes * load + past(pes) for load in pe.input_ff(port)]
+
     edges = config.rows + config.cols
-    loads = {
+    loads: dict[str, dict[str, list[float]]] = {
         "pe": {},
-        "weight_edge": {"out": config.rows * pe.input_ff("weight") + past(config.rows)},
+        "weight_edge": {"out": shared("weight", config.rows)},
         "act_edge": {
-            "out": config.cols * pe.input_ff("act") + past(config.cols),
-            "control_out": config.cols * pe.input_ff("control") + past(config.cols),
+            "out": shared("act", config.cols),
+            "control_out": shared("control", config.cols),
         },
-        "control": {"control": edges * DEFAULT_LOAD_FF + past(edges)},
+        "control": {"control": [edges * DEFAULT_LOAD_FF + past(edges)] * CONTROL.size},
     }
     timed: dict[str, list[Mapped]] = {}
     arrival = INPUT_ARRIVAL_NS

@@ -23,20 +23,20 @@ def wire_past_pes_ff(library: Library, *, pes: int, pe_area_um2: float) -> float
     return pes * side_um * library.wire_ff_per_length
 
 
-def with_drivers(netlist: Netlist, loads_ff: dict[str, float]) -> Netlist:
+def with_drivers(netlist: Netlist, loads_ff: dict[str, list[float]]) -> Netlist:
     """Load output ports and give their bits buffers where a plain flip-flop would be too slow.
 
     Parameters
     ----------
     netlist : Netlist
         As Yosys made it.
-    loads_ff : dict of str to float
+    loads_ff : dict of str to list of float
         Load of each bit of a port.
 
     Returns
     -------
     Netlist
-        With `output_load_ff` set; a port keeps its bits where no buffer is needed.
+        With `output_load_ff` set; a bit keeps its net where no buffer is needed.
     """
     following = 1 + max(
         (net for i in netlist.instances for net in i.nets.values() if isinstance(net, int)),
@@ -44,16 +44,14 @@ def with_drivers(netlist: Netlist, loads_ff: dict[str, float]) -> Netlist:
     )
     instances = list(netlist.instances)
     outputs = dict(netlist.outputs)
-    for port, load in loads_ff.items():
-        buffer = _buffer(netlist.library, load)
-        if buffer is None:
-            continue
-        source = next(pin.name for pin in buffer.pins.values() if not pin.output)
+    for port, loads in loads_ff.items():
         bits: list[Net] = []
-        for index, net in enumerate(netlist.outputs[port]):
-            if not isinstance(net, int):
+        for index, (net, load) in enumerate(zip(netlist.outputs[port], loads, strict=True)):
+            buffer = _buffer(netlist.library, load)
+            if not isinstance(net, int) or buffer is None:
                 bits.append(net)
                 continue
+            source = next(pin.name for pin in buffer.pins.values() if not pin.output)
             nets: dict[str, Net] = {source: net, buffer.outputs[0].name: following}
             instances.append(Instance(name=f"drive_{port}_{index}", cell=buffer, nets=nets))
             bits.append(following)

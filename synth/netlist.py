@@ -42,8 +42,8 @@ class Netlist:
         Where the cells come from.
     clock : str
         Input port that clocks the flip-flops.
-    output_load_ff : dict of str to float
-        Load that each bit of an output drives beyond the module; `DEFAULT_LOAD_FF` if not named.
+    output_load_ff : dict of str to list of float
+        Loads that the bits of an output drive beyond the module; `DEFAULT_LOAD_FF` if not named.
     """
 
     top: str
@@ -52,7 +52,7 @@ class Netlist:
     instances: tuple[Instance, ...]
     library: Library
     clock: str = "clk"
-    output_load_ff: dict[str, float] = field(default_factory=dict)
+    output_load_ff: dict[str, list[float]] = field(default_factory=dict)
 
     @cached_property
     def area_um2(self) -> float:
@@ -81,23 +81,18 @@ class Netlist:
                     pins[net] += pin.capacitance_ff
                     fanout[net] += 1
         for port, bits in self.outputs.items():
-            for net in bits:
-                pins[net] += self.output_load_ff.get(port, DEFAULT_LOAD_FF)
+            loads = self.output_load_ff.get(port, [DEFAULT_LOAD_FF] * len(bits))
+            for net, load in zip(bits, loads, strict=True):
+                pins[net] += load
                 fanout[net] += 1
         return {net: pins[net] + self.library.wire_ff(fanout[net]) for net in pins}
 
-    def input_ff(self, port: str) -> float:
-        """Largest input capacitance of a port's bits, wires not included."""
-        caps: dict[Net, float] = defaultdict(float)
-        for instance in self.instances:
-            for name, net in instance.nets.items():
-                caps[net] += instance.cell.pins[name].capacitance_ff
-        return max((caps[net] for net in self.inputs[port]), default=0.0)
+    def input_ff(self, port: str) -> list[float]:
+        """Load that each bit of an input port is for its driver, wires within included."""
+        return [self.load_ff.get(net, 0.0) for net in self.inputs[port]]
 
 
-def read(
-    path: Path, *, library: Library, top: str, output_load_ff: dict[str, float] | None = None
-) -> Netlist:
+def read(path: Path, *, library: Library, top: str) -> Netlist:
     """Read a netlist that Yosys wrote with ``write_json``.
 
     Raises
@@ -126,5 +121,4 @@ def read(
         },
         instances=tuple(instances),
         library=library,
-        output_load_ff=output_load_ff or {},
     )

@@ -31,7 +31,7 @@ def divider(library: liberty.Library) -> Netlist:
             Instance(name="gate", cell=cells["INV"], nets={"A": 2, "Y": 3}),
         ),
         library=library,
-        output_load_ff={"q": 2.5},
+        output_load_ff={"q": [2.5]},
     )
 
 
@@ -205,8 +205,8 @@ def test_missing_simulator_is_one_line(
 
 
 def test_long_lines_get_a_buffer_and_short_ones_do_not(divider: Netlist) -> None:
-    assert with_drivers(divider, {"q": 5.0}).instances == divider.instances
-    driven = with_drivers(divider, {"q": 40.0})
+    assert with_drivers(divider, {"q": [5.0]}).instances == divider.instances
+    driven = with_drivers(divider, {"q": [40.0]})
     (buffer,) = driven.instances[2:]
     assert buffer.cell.name == "BUF"
     assert buffer.nets["A"] == 2
