@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,6 +51,14 @@ class QatSettings:
             raise ValueError(f"distil must be from 0 to 1, not {self.distil:g}")
 
 
+def lr_share(step: int, steps: int) -> float:
+    """Share of the peak learning rate at a step, from 0, of a run of `steps`."""
+    warm_up = max(1, steps // 10)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up + 1) / (steps - warm_up + 1)))
+
+
 def train_quantised(
     network: QuantNetwork,
     data: ImageSet,
@@ -73,15 +82,9 @@ def train_quantised(
     on_step : callable
         Called after each step.
     """
-    warm_up = max(1, settings.steps // 10)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.peak_lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        max_lr=settings.peak_lr,
-        total_steps=settings.steps + 1,
-        pct_start=warm_up / (settings.steps + 1),
-        div_factor=25,
-        cycle_momentum=False,
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: lr_share(step, settings.steps)
     )
     layers = [layer for _, layer in network.quant_layers()]
     network.train()

@@ -11,12 +11,13 @@ Ours, where the paper is silent:
   from two, ITERATION moves one layer (towards accuracy where both are missed), ABANDON goes back
   to the best visit and takes bits from one layer there;
 - no allocation is visited twice: a layer that would repeat one is passed over;
-- accuracy counts as met only with a margin, since validation images are a sample;
+- accuracy counts as met only with a margin, since validation images are a sample, and the drop
+  of a visit may exceed its target by `recovery`, which the final training, longer than all visits
+  together, is expected to win back; should it not, the best visit that met the targets as it was
+  is returned;
 - once the targets are met, the slack is spent on energy: -2 bits on the layers of least increase
   of score per energy saved, two at a time and, from the first failure on, one at a time. A step
-  that goes too far is undone, and a layer that failed alone is left as it is. Here the drop may
-  exceed its target by `recovery`, which the final training, longer than all visits together, is
-  expected to win back; should it not, the best visit that met the targets as it was is returned.
+  that goes too far is undone, and a layer that failed alone is left as it is.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class RefineSettings:
     margin : float
         Accuracy that must be to spare on the validation images; a fraction, ours.
     recovery : float
-        Drop beyond the target that visits may show while slack is spent; a fraction, ours.
+        Drop beyond the target that visits may show; a fraction, ours.
     """
 
     max_steps: int = 40
@@ -87,11 +88,13 @@ class Problem:
         """Whether a visit meets both targets, the accuracy with the margin."""
         return self.budget.met(drop=visit.drop + self.settings.margin, size=visit.size)
 
+    def expected_drop(self, visit: Visit) -> float:
+        """Drop to be expected after the final training, with the margin on top."""
+        return visit.drop + self.settings.margin - self.settings.recovery
+
     def promising(self, visit: Visit) -> bool:
         """Whether the final training can be expected to bring a visit within the targets."""
-        return self.budget.met(
-            drop=visit.drop + self.settings.margin - self.settings.recovery, size=visit.size
-        )
+        return self.budget.met(drop=self.expected_drop(visit), size=visit.size)
 
     def boldest(self, visits: Iterable[Visit]) -> Visit | None:
         """Return the promising visit of least energy, or none."""
@@ -118,7 +121,7 @@ def refine(visits: list[Visit], problem: Problem, evaluate: Evaluate) -> None:
     cap = len(visits) + problem.settings.max_steps
     try:
         _reach_targets(visits, problem, evaluate, cap)
-        if problem.met(problem.best(visits)):
+        if problem.boldest(visits) is not None:
             _spend_slack(visits, problem, evaluate, cap)
     except OutOfStepsError:
         return
@@ -127,9 +130,9 @@ def refine(visits: list[Visit], problem: Problem, evaluate: Evaluate) -> None:
 def _reach_targets(visits: list[Visit], problem: Problem, evaluate: Evaluate, cap: int) -> None:
     settings = problem.settings
     current, stale = problem.best(visits), 0
-    while not problem.met(current) and stale < settings.patience and len(visits) < cap:
+    while not problem.promising(current) and stale < settings.patience and len(visits) < cap:
         zone = classify(
-            drop=current.drop + settings.margin,
+            drop=problem.expected_drop(current),
             size=current.size,
             budget=problem.budget,
             buffer=problem.buffer,
@@ -139,7 +142,7 @@ def _reach_targets(visits: list[Visit], problem: Problem, evaluate: Evaluate, ca
         count = settings.layers_per_step
         if zone in (Zone.ITERATION, Zone.ABANDON):
             count = 1
-        inaccurate = current.drop + settings.margin > problem.budget.max_drop
+        inaccurate = problem.expected_drop(current) > problem.budget.max_drop
         increase = zone is Zone.BIT_INCREASE or (zone is Zone.ITERATION and inaccurate)
         seen = [visit.bits for visit in visits]
         move = _increase if increase else _decrease
@@ -153,7 +156,8 @@ def _reach_targets(visits: list[Visit], problem: Problem, evaluate: Evaluate, ca
 
 
 def _spend_slack(visits: list[Visit], problem: Problem, evaluate: Evaluate, cap: int) -> None:
-    current, count = problem.best(visits), problem.settings.layers_per_step
+    current, count = problem.boldest(visits), problem.settings.layers_per_step
+    assert current is not None
     settled: set[str] = set()
     while len(visits) < cap:
         order = [name for name in _by_saving(current.bits, problem) if name not in settled]

@@ -184,8 +184,8 @@ def print_report(request: Request, bench: Workbench, outcome: Outcome, met: bool
 
 def _layer_table(result: Mapping[str, Any]) -> Table:
     table = Table(title=f"{result['model']}: layers")
-    table.add_column("layer")
-    for column in ("sigma", "KL / KL8", "bits", "size, bit", "energy, nJ", "cycles"):
+    table.add_column("layer", no_wrap=True)
+    for column in ("sigma", "KL/KL8", "bits", "kbit", "energy/nJ", "cycles"):
         table.add_column(column, justify="right")
     for layer in result["layers"]:
         table.add_row(
@@ -193,7 +193,7 @@ def _layer_table(result: Mapping[str, Any]) -> Table:
             f"{layer['sigma']:.4f}",
             f"{layer['kl']:.2f}",
             str(layer["bits"]),
-            f"{layer['size_bits']:,}",
+            f"{layer['size_bits'] / 1e3:.1f}",
             f"{layer['energy_pj'] / 1e3:.2f}",
             f"{layer['cycles']:,}",
         )
@@ -201,9 +201,9 @@ def _layer_table(result: Mapping[str, Any]) -> Table:
 
 
 def _summary_table(result: Mapping[str, Any]) -> Table:
-    table = Table(title="test accuracy and cost of one inference; equal training steps")
-    table.add_column("")
-    columns = ("accuracy, %", "size, kbit", "energy, nJ", "+ memories", "cycles", "latency, us")
+    table = Table(title="test accuracy and cost of one inference; equal training")
+    table.add_column("", no_wrap=True)
+    columns = ("top-1/%", "kbit", "energy/nJ", "+memory", "cycles", "time/us")
     for column in columns:
         table.add_column(column, justify="right")
     accuracy, cost = result["accuracy"], result["cost"]
@@ -211,8 +211,8 @@ def _summary_table(result: Mapping[str, Any]) -> Table:
     for bits, entry in cost["uniform"].items():
         rows.append((f"uniform {bits} bit", accuracy["uniform"][bits], entry))
     for name, label in (
-        ("int8_mac", "INT8 MAC array, 8-bit weights"),
-        ("int8_mac_same_weights", "INT8 MAC array, searched weights"),
+        ("int8_mac", "INT8 MACs, 8 bit"),
+        ("int8_mac_same_weights", "INT8 MACs, searched"),
     ):
         if name in cost:
             rows.append((label, None, cost[name]))

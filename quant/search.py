@@ -40,8 +40,8 @@ class Plan:
         Images per step.
     """
 
-    total_steps: int = 500
-    probe_steps: int = 25
+    total_steps: int = 400
+    probe_steps: int = 20
     search_share: float = 0.4
     batch: int = 64
 
@@ -105,7 +105,7 @@ def main(
     seed: Annotated[int, typer.Option(help="of calibration and training")] = 0,
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
     weights: Annotated[Path | None, typer.Option(help="safetensors; the shipped ones")] = None,
-    qat_steps: Annotated[int, typer.Option(help="training steps in all")] = 500,
+    qat_steps: Annotated[int, typer.Option(help="training steps in all")] = 400,
     workers: Annotated[int, typer.Option(help="processes beside this one")] = 2,
 ) -> None:
     """Find the bits of every layer within budgets for accuracy and size."""
@@ -121,7 +121,7 @@ def main(
             weights=weights,
             seed=seed,
             workers=workers,
-            plan=Plan(total_steps=qat_steps, probe_steps=max(1, min(25, qat_steps // 20))),
+            plan=Plan(total_steps=qat_steps, probe_steps=max(1, min(20, qat_steps // 20))),
         )
         images = ImageData(request.data)
         images.check_test_length()

@@ -207,8 +207,8 @@ def run(request: Request) -> bool:
     source = Source(model=request.model, weights=request.weights, data=request.data)
     console = Console(stderr=True)
     request.out.mkdir(parents=True, exist_ok=True)
+    bench = Workbench(source)
     with local_jobs(request.workers) as jobs, SearchProgress(console, request) as progress:
-        bench = Workbench(source)
         settings = QatSettings(
             steps=request.plan.total_steps, batch=request.plan.batch, seed=request.seed
         )

@@ -36,6 +36,8 @@ class TrainSettings:
         Label smoothing of the cross-entropy.
     seed : int
         Of initial weights, order and augmentation.
+    augment : bool
+        Whether to mirror and to shift images.
     """
 
     epochs: int = 8
@@ -44,6 +46,7 @@ class TrainSettings:
     weight_decay: float = 5e-4
     smoothing: float = 0.05
     seed: int = 0
+    augment: bool = True
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -92,7 +95,13 @@ def train(
         optimiser, max_lr=settings.peak_lr, total_steps=steps, pct_start=0.3, cycle_momentum=False
     )
     model.train()
-    batches = train_batches(data, steps=steps, size=settings.batch, seed=settings.seed)
+    batches = train_batches(
+        data,
+        steps=steps,
+        size=settings.batch,
+        seed=settings.seed,
+        augment=settings.augment,
+    )
     for step, (images, labels) in enumerate(batches, start=1):
         loss = functional.cross_entropy(model(images), labels, label_smoothing=settings.smoothing)
         optimiser.zero_grad(set_to_none=True)

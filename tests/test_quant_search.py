@@ -1,0 +1,272 @@
+"""The command line: a whole search on digits, and one line for each bad input."""
+
+import gzip
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from sklearn.datasets import load_digits
+from typer import Typer
+from typer.testing import CliRunner, Result
+
+from hw.config import ArrayConfig
+from hw.precision import WeightMode
+from quant.files import save_tensors
+from quant.jobs import InProcess, LocalProcesses
+from quant.models import build
+from quant.qat import QatSettings
+from quant.search import DEFAULT_TABLE, main
+from quant.train import TrainSettings, train
+from quant.workbench import Source, Workbench, train_uniform
+from synth.table import (
+    ArrayCost,
+    ArrayParameters,
+    CostTable,
+    Library,
+    MemoryCost,
+    ModuleCost,
+    Provenance,
+)
+
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).parent.parent
+LAYERS = 10
+
+
+def idx(array: NDArray[np.uint8]) -> bytes:
+    head = struct.pack(">I", 0x0800 + array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    return head + array.tobytes()
+
+
+def module(count: int, energy_pj: float) -> ModuleCost:
+    return ModuleCost(
+        count=count,
+        area_um2=100.0,
+        sequential_area_um2=40.0,
+        min_period_ns=1.0,
+        leakage_nw=10.0,
+        energy_pj={mode.name: energy_pj for mode in WeightMode},
+        idle_energy_pj=0.1,
+    )
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = ArrayConfig(rows=4, cols=4, lanes=8)
+    int8 = config.int8_equivalent()
+    path = tmp_path_factory.mktemp("table") / "table.json"
+    CostTable(
+        name="made up",
+        library=Library(
+            name="none", node_nm=45, voltage_v=1.1, temperature_c=25.0, corner="typical"
+        ),
+        clock_period_ns=2.0,
+        array=ArrayCost(parameters=ArrayParameters.of(config), modules={"pe": module(16, 1.0)}),
+        baselines={
+            "int8_mac": ArrayCost(
+                parameters=ArrayParameters.of(int8), modules={"pe": module(32, 1.0)}
+            )
+        },
+        memory=MemoryCost(source="made up", read_pj_per_bit=0.01, write_pj_per_bit=0.02),
+        provenance=Provenance(command="none"),
+    ).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    bunch = load_digits()
+    images = np.asarray(bunch.images * 255 / 16, dtype=np.uint8)
+    labels = np.asarray(bunch.target, dtype=np.uint8)
+    for part, chosen in (("train", slice(0, 1500)), ("t10k", slice(1500, None))):
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images[chosen])))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels[chosen]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from quant.data import ImageData
+
+    path = tmp_path_factory.mktemp("weights") / "resnet8.safetensors"
+    model = build("resnet8", seed=0)
+    train(
+        model, ImageData(data).train, TrainSettings(epochs=3, batch=64, peak_lr=0.1, augment=False)
+    )
+    save_tensors(dict(model.state_dict()), path, metadata={"seed": "0"})
+    return path
+
+
+def search(*options: str) -> Result:
+    app = Typer()
+    app.command()(main)
+    return CliRunner().invoke(app, options, catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def options(data: Path, weights: Path, table: Path) -> list[str]:
+    values = {"--data": data, "--weights": weights, "--cost-table": table}
+    fixed = ["--workers", "0", "--qat-steps", "40"]
+    return [*(str(part) for pair in values.items() for part in pair), *fixed]
+
+
+def test_a_whole_search_meets_its_targets_and_writes_all_files(
+    options: list[str], tmp_path: Path
+) -> None:
+    found = search(*options, "--max-drop", "0.1", "--max-size", "0.5", "--out", str(tmp_path))
+    assert found.exit_code == 0
+    assert "targets met" in found.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "float.safetensors",
+        "folded.safetensors",
+        "pareto.png",
+        "quantised.safetensors",
+        "result.json",
+    ]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["targets"] == {"max_drop": 0.1, "max_size": 0.5}
+    assert result["targets_met"] == {"accuracy": True, "size": True, "all": True}
+    assert list(result["accuracy"]) == ["float", "searched", "uniform"]
+    assert list(result["accuracy"]["uniform"]) == ["2", "4", "8"]
+    assert result["accuracy"]["float"] - result["accuracy"]["searched"] <= 0.1
+    assert result["accuracy"]["float"] > 0.8
+    for cost in (result["cost"]["searched"], result["cost"]["int8_mac"]):
+        assert list(cost) == [
+            "size_bits",
+            "energy_pj",
+            "memory_energy_pj",
+            "cycles",
+            "latency_ns",
+        ]
+    uniform = result["cost"]["uniform"]
+    assert uniform["8"]["size_bits"] == 4 * uniform["2"]["size_bits"] == 8 * 77_072
+    assert result["cost"]["searched"]["size_bits"] <= 0.5 * uniform["8"]["size_bits"]
+    assert sum(v["chosen"] for v in result["visits"]) == 1
+    assert len(result["provenance"]["data_sha256"]) == 4
+    integers = load_file(tmp_path / "quantised.safetensors")
+    assert len(result["allocation"]) == LAYERS
+    for name, bits in result["allocation"].items():
+        weight = integers[f"{name}.weight"]
+        mode = WeightMode.from_bits(bits)
+        assert weight.dtype == torch.int8
+        assert mode.min <= int(weight.min()) <= int(weight.max()) <= mode.max
+        assert integers[f"{name}.bias_integer"].dtype == torch.int32
+
+
+def test_an_unreachable_target_ends_with_status_3_and_the_best_found(
+    options: list[str], tmp_path: Path
+) -> None:
+    tight = ["--max-drop", "0", "--max-size", "0.25", "--qat-steps", "4"]
+    found = search(*options, *tight, "--out", str(tmp_path))
+    assert found.exit_code == 3
+    assert "targets NOT met" in found.stdout
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["targets_met"]["all"] is False
+    assert len(result["allocation"]) == LAYERS
+
+
+def test_jobs_give_the_same_in_this_process_and_in_another(data: Path, weights: Path) -> None:
+    source = Source(model="resnet8", weights=weights, data=data)
+    settings = QatSettings(steps=3, seed=7)
+    results = []
+    for jobs in (InProcess(), LocalProcesses(1)):
+        with jobs:
+            results.append(
+                jobs.submit(train_uniform, source, WeightMode.W2, settings).result(timeout=60)
+            )
+    (here, accuracy_here), (there, accuracy_there) = results
+    assert accuracy_here == accuracy_there
+    assert here.ranges == there.ranges
+    assert all(torch.equal(here.state[name], there.state[name]) for name in here.state)
+
+
+def test_keeping_the_best_never_loses_validation_accuracy(data: Path, weights: Path) -> None:
+    bench = Workbench(Source(model="resnet8", weights=weights, data=data))
+    bits = {layer.name: WeightMode.W8 for layer in bench.network.layers}
+    quantised = bench.calibrated(bits, seed=0)
+    before = bench.validation_accuracy(quantised)
+    kept = bench.train_keeping_best(quantised, QatSettings(steps=3, peak_lr=10.0))
+    assert kept == before == bench.validation_accuracy(quantised)
+
+
+def refused(*options: str) -> str:
+    """Run the real command; returns its one line on stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "quant.search", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.endswith("\n")
+    assert done.stderr.count("\n") == 1
+    return done.stderr.rstrip("\n")
+
+
+def test_an_impossible_size_names_the_smallest_reachable() -> None:
+    assert refused("--max-size", "0.2") == (
+        "max_size must be from 0.25 (every layer at 2 bit, the smallest reachable) to 1, not 0.2"
+    )
+
+
+@pytest.mark.parametrize("value", ["nan", "-0.5"])
+def test_an_impossible_drop(value: str) -> None:
+    assert refused("--max-drop", value) == (
+        f"max_drop must be from 0 (no loss, the smallest that can be asked) to below 1, not {value}"
+    )
+
+
+def test_an_unknown_model() -> None:
+    assert refused("--model", "vgg") == "model must be one of resnet8, dscnn, not vgg"
+
+
+def test_a_missing_table(tmp_path: Path) -> None:
+    path = tmp_path / "none.json"
+    assert refused("--cost-table", str(path)) == (
+        f"{path}: cannot read the cost table (No such file or directory); run `make synth` or "
+        "name one with --cost-table"
+    )
+
+
+@pytest.mark.parametrize("part", ["train", "t10k"])
+def test_truncated_images(part: str, data: Path, table: Path, tmp_path: Path) -> None:
+    for path in data.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    path = tmp_path / f"{part}-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-1000])
+    line = refused("--data", str(tmp_path), "--cost-table", str(table))
+    assert line.startswith(f"{path}: ")
+    assert line.endswith(
+        "run `apt-get install dataset-fashion-mnist` or name a folder with --data FOLDER "
+        "(`make search DATA=folder`)"
+    )
+
+
+def test_weights_of_another_network(data: Path, table: Path, weights: Path) -> None:
+    options = ["--model", "dscnn", "--weights", str(weights), "--data", str(data)]
+    assert refused(*options, "--cost-table", str(table)) == (
+        f"{weights}: weights must fit dscnn, not another network; make them with "
+        "`python -m quant.train --model dscnn --out FILE`"
+    )
+
+
+def test_too_few_training_steps(table: Path) -> None:
+    assert refused("--qat-steps", "1", "--cost-table", str(table)) == (
+        "qat_steps must be at least 2, not 1"
+    )
+
+
+def test_the_default_table_is_the_committed_one() -> None:
+    assert DEFAULT_TABLE == ROOT / "synth" / "tables" / "nangate45-default.json"
