@@ -48,6 +48,7 @@ def plot_pareto(request: Request, outcome: Outcome, result: Mapping[str, Any], p
         axes.axhline(least, color=LIMIT, linestyle="--", linewidth=1)
         axes.axhline(100 * outcome.float_validation, color=LIMIT, linestyle=":", linewidth=1)
         axes.grid(alpha=0.25)
+        axes.margins(x=0.12)
         axes.spines[["top", "right"]].set_visible(False)
     left.axvline(request.budget.max_size, color=LIMIT, linestyle="--", linewidth=1)
     _note(left, 1, 100 * outcome.float_validation, "float", "right")
@@ -93,9 +94,9 @@ def _panel(axes: Axes, outcome: Outcome, result: Mapping[str, Any], place: Any) 
         axes.annotate(
             f"{bits} bit",
             (x, y),
-            xytext=(0, 7),
+            xytext=(-7, -3),
             textcoords="offset points",
-            ha="center",
+            ha="right",
             fontsize=9,
             color=UNIFORM,
         )
