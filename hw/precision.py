@@ -1,6 +1,12 @@
-"""Weight precisions that the array runs, and the radix-4 digits they cost."""
+"""Widths of the integers: weight precisions, the digits they cost, requantisation."""
 
 from enum import Enum
+
+MULTIPLIER_BITS = 16
+"""A requantisation multiplier is an unsigned number of this many bits, its top bit set."""
+
+SHIFT_MAX = 47
+"""A requantisation shift is from 1 to this many bits."""
 
 
 class WeightMode(Enum):

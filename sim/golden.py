@@ -8,12 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.precision import WeightMode
+from hw.precision import MULTIPLIER_BITS, SHIFT_MAX, WeightMode
 
 Ints = NDArray[np.integer]
-
-MULTIPLIER_BITS = 16
-"""A requantisation multiplier is an unsigned number of this many bits, its top bit set."""
 
 
 def matmul(act: Ints, weight: Ints, mode: WeightMode) -> NDArray[np.int64]:
@@ -104,7 +101,7 @@ def fixed_point(scale: float) -> tuple[int, int]:
     if multiplier == 1 << MULTIPLIER_BITS:
         multiplier, exponent = multiplier >> 1, exponent + 1
     shift = MULTIPLIER_BITS - int(exponent)
-    if not 1 <= shift <= 47:
+    if not 1 <= shift <= SHIFT_MAX:
         raise ValueError(f"scale must be from 2**-31 to 2**15, not {scale}")
     return multiplier, shift
 
@@ -148,7 +145,7 @@ def requantise(
     total = acc.astype(np.int64) + bias
     _within("acc + bias", total, -(1 << 31), (1 << 31) - 1)
     _within("multiplier", multiplier, 0, (1 << MULTIPLIER_BITS) - 1)
-    _within("shift", shift, 1, 47)
+    _within("shift", shift, 1, SHIFT_MAX)
     half = np.int64(1) << (shift.astype(np.int64) - 1)
     scaled = (total * multiplier.astype(np.int64) + half) >> shift.astype(np.int64)
     clamped: NDArray[np.int64] = np.clip(scaled + zero_point, low, high)
