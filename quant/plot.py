@@ -73,6 +73,7 @@ def _panel(axes: Axes, outcome: Outcome, result: Mapping[str, Any], place: Any) 
             100 * v["validation_accuracy"],
         )
         for v in result["visits"]
+        if v["label"] != "final training"
     ]
     xs, ys = [x for x, _ in visited], [y for _, y in visited]
     axes.plot(xs, ys, color=VISITED, linewidth=0.8, alpha=0.6)

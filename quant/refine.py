@@ -57,7 +57,7 @@ class RefineSettings:
     layers_per_step: int = 2
     patience: int = 4
     margin: float = 0.003
-    recovery: float = 0.01
+    recovery: float = 0.006
 
 
 @dataclass(frozen=True, kw_only=True)

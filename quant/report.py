@@ -203,7 +203,7 @@ def _layer_table(result: Mapping[str, Any]) -> Table:
 def _summary_table(result: Mapping[str, Any]) -> Table:
     table = Table(title="test accuracy and cost of one inference; equal training")
     table.add_column("", no_wrap=True)
-    columns = ("top-1/%", "kbit", "energy/nJ", "+memory", "cycles", "time/us")
+    columns = ("top-1/%", "kbit", "nJ", "with memory", "cycles", "us")
     for column in columns:
         table.add_column(column, justify="right")
     accuracy, cost = result["accuracy"], result["cost"]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 UNIFORM = (WeightMode.W2, WeightMode.W4, WeightMode.W8)
 BUFFER = BUFFERS["balanced"]
+FINAL = "final training"
 PROBE_LR = 1e-3
 """Peak learning rate of the short trainings; they lose accuracy at that of the long ones."""
 
@@ -59,13 +60,13 @@ class Outcome:
     Parameters
     ----------
     visits : list of Visit
-        In order.
+        In order, the final trainings last.
     chosen : Visit
-        The best of them, before its final training.
+        The best of them.
     float_validation, float_test : float
         Top-1 accuracies of the float network.
     searched : Trained
-        The chosen allocation after its final training.
+        The chosen allocation as it is returned.
     uniform : mapping of WeightMode to Trained
         The uniform allocations after as many steps.
     sigma : mapping of str to float
@@ -103,6 +104,7 @@ class Session:
         self.progress = progress
         self.steps_left = request.plan.total_steps
         self.visits: list[Visit] = []
+        self.final_visits: list[Visit] = []
         layers = bench.network.layers
         weights = {layer.name: bench.network.weight(layer.name) for layer in layers}
         self.sigma = {name: float(weight.std()) for name, weight in weights.items()}
@@ -111,7 +113,9 @@ class Session:
 
     def settings(self, steps: int) -> QatSettings:
         """Return the training recipe for a number of steps."""
-        return QatSettings(steps=steps, batch=self.request.plan.batch, seed=self.request.seed)
+        done = self.request.plan.total_steps - self.steps_left  # other images each time
+        seed = self.request.seed * self.request.plan.total_steps + done
+        return QatSettings(steps=steps, batch=self.request.plan.batch, seed=seed)
 
     def evaluate(self, bits: Mapping[str, WeightMode], label: str, start: Visit | None) -> Visit:
         """Recalibrate, train shortly and measure an allocation (see `quant.visits.Evaluate`)."""
@@ -182,21 +186,33 @@ class Session:
             settings=RefineSettings(),
         )
 
-    def final(self, problem: Problem) -> tuple[Visit, Snapshot, float]:
-        """Train the boldest allocation with all steps left; keep the best visit if that fails."""
-        self.progress.stage("final training")
+    def final(self, problem: Problem) -> Visit:
+        """Train the boldest allocation with the steps that are left; fall back if that fails.
+
+        It gets three quarters of them. If it then meets the targets with the margin, it gets the
+        rest as well. If not, the best visit gets the rest, and the best of what there is by then
+        is returned.
+        """
+        bold = problem.boldest(self.visits) or problem.best(self.visits)
+        trained = self._finally_trained(bold, 3 * self.steps_left // 4)
+        if problem.met(trained):
+            return self._finally_trained(trained, self.steps_left)
         best = problem.best(self.visits)
-        chosen = problem.boldest(self.visits) or best
-        quantised = self.bench.calibrated(chosen.bits, seed=self.request.seed)
-        quantised.restore(chosen.state)
+        last = self._finally_trained(trained if best is bold else best, self.steps_left)
+        return problem.best([trained, last, *self.visits])
+
+    def _finally_trained(self, start: Visit, steps: int) -> Visit:
+        """Return a visit as it is after more training, or before it if that was better."""
+        self.progress.stage("final training")
+        quantised = self.bench.calibrated(start.bits, seed=self.request.seed)
+        quantised.restore(start.state)
         validation = self.bench.train_keeping_best(
-            quantised, self.settings(self.steps_left), self.progress.step
+            quantised, self.settings(steps), self.progress.step
         )
-        self.steps_left = 0
-        trained = replace(chosen, drop=self.float_validation - validation)
-        if chosen is not best and problem.met(best) and not problem.met(trained):
-            return best, best.state, self.float_validation - best.drop
-        return chosen, quantised.snapshot(), validation
+        self.steps_left -= steps
+        trained = self._visit(start.bits, FINAL, validation, quantised.snapshot())
+        self.final_visits.append(trained)
+        return trained
 
 
 def run(request: Request) -> bool:
@@ -219,8 +235,7 @@ def run(request: Request) -> bool:
         session.phase_1()
         problem = session.problem()
         refine(session.visits, problem, session.evaluate)
-        chosen, snapshot, validation = session.final(problem)
-        outcome = _tested(session, chosen, snapshot, validation, uniform, jobs)
+        outcome = _tested(session, session.final(problem), uniform, jobs)
     met = write_results(request, bench, outcome)
     print_report(request, bench, outcome, met)
     return met
@@ -229,8 +244,6 @@ def run(request: Request) -> bool:
 def _tested(
     session: Session,
     chosen: Visit,
-    snapshot: Snapshot,
-    validation: float,
     uniform: Mapping[WeightMode, Future[tuple[Snapshot, float]]],
     jobs: Jobs,
 ) -> Outcome:
@@ -240,16 +253,20 @@ def _tested(
     session.progress.stage("test images")
     source, images = session.bench.source, session.bench.images.test
     float_test = jobs.submit(measure, source, None, images)
-    searched_test = jobs.submit(measure, source, snapshot, images)
+    searched_test = jobs.submit(measure, source, chosen.state, images)
     tests = {
         mode: jobs.submit(measure, source, state, images) for mode, (state, _) in trained.items()
     }
     return Outcome(
-        visits=session.visits,
+        visits=[*session.visits, *session.final_visits],
         chosen=chosen,
         float_validation=session.float_validation,
         float_test=float_test.result(),
-        searched=Trained(snapshot=snapshot, validation=validation, test=searched_test.result()),
+        searched=Trained(
+            snapshot=chosen.state,
+            validation=session.float_validation - chosen.drop,
+            test=searched_test.result(),
+        ),
         uniform={
             mode: Trained(snapshot=state, validation=top_1, test=tests[mode].result())
             for mode, (state, top_1) in trained.items()
