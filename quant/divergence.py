@@ -10,7 +10,7 @@ bit. Binning, smoothing and the form of the normalisation are not known. Ours:
 - 1/64 of a weight is added to every bin of both histograms, so the divergence is finite;
 - the score is the quotient of the divergence and that at 8 bit, so 1 at 8 bit.
 
-How well the scores order layers was measured (docs/numerics-quant.md): weakly at best.
+How well the scores order layers was measured (docs/adr/0006): weakly at best.
 """
 
 from __future__ import annotations
