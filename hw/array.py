@@ -38,7 +38,8 @@ class MacArray(Component):
     weights : In(stream of ArrayLayout(weight_word(config), cols))
         One item a step.
     room : In(1)
-        The consumer can take the results of one more tile.
+        The consumer can take the results of one more tile; the place is spent when the tile is
+        taken, some cycles before its results arrive.
     psums : Out({valid, payload: psum_layout(config)})
         `drain_rows` rows a cycle, never held back: see `room`.
 

@@ -5,6 +5,9 @@ from enum import Enum
 
 from hw.precision import WeightMode
 
+MAX_CHUNKS = 1 << 16
+"""Most chunks of a tile; the control counts them."""
+
 
 class PEKind(Enum):
     """Microarchitecture of a processing element (PE)."""
@@ -82,6 +85,11 @@ class ArrayConfig:
             raise ValueError(f"lanes must be 1 for {self.pe.value}, not {self.lanes}")
         if self.drain_rows < 1 or self.rows % self.drain_rows:
             raise ValueError(f"drain_rows must divide rows = {self.rows}, not {self.drain_rows}")
+        if -(-self.max_depth // self.lanes) > MAX_CHUNKS:
+            raise ValueError(
+                f"max_depth must be at most {MAX_CHUNKS} chunks of {self.lanes}, "
+                f"not {self.max_depth}"
+            )
         if self.acc_bits < self.required_acc_bits:
             raise ValueError(
                 f"acc_bits must be at least {self.required_acc_bits} for max_depth = "
@@ -130,7 +138,8 @@ class ArrayConfig:
 
         The products are arranged as near to a square as they can be, rather higher than wide,
         because pixels are plenty and channels few in small networks; results leave through the
-        accumulators themselves, which is the cheaper choice for one-lane PEs.
+        accumulators themselves, which is the smaller choice for one-lane PEs, and in as many
+        cycles as here.
 
         Raises
         ------
@@ -141,8 +150,9 @@ class ArrayConfig:
         if rest:
             raise ValueError(f"{self.name} has no INT8 array of equal throughput")
         cols = max(c for c in range(1, 257) if products % c == 0 and c * c <= products)
+        rows = products // cols
         return ArrayConfig(
-            rows=products // cols,
+            rows=rows,
             cols=cols,
             lanes=1,
             pe=PEKind.INT8_MAC,
@@ -151,5 +161,5 @@ class ArrayConfig:
             acc_bits=self.acc_bits,
             max_depth=self.max_depth,
             double_buffered=False,
-            drain_rows=self.drain_rows if (products // cols) % self.drain_rows == 0 else 1,
+            drain_rows=max(1, rows // self.drain_cycles) if rows % self.drain_cycles == 0 else 1,
         )

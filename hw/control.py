@@ -5,12 +5,12 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.component import Component
-from hw.config import ArrayConfig
+from hw.config import MAX_CHUNKS, ArrayConfig
 from hw.pe.signature import CONTROL
 from hw.precision import WeightMode
 from hw.schedule import pipeline_latency
 
-CHUNK_BITS = 16
+CHUNK_BITS = (MAX_CHUNKS - 1).bit_length()
 
 TILE = data.StructLayout({"mode": 2, "chunks": CHUNK_BITS})
 """A tile: digits per weight less one, chunks of `lanes` products less one."""
@@ -30,7 +30,8 @@ class Control(Component):
     weight_valid, act_valid : In(1)
         Operands wait at the edges.
     room : In(1)
-        The consumer can take the results of one more tile.
+        The consumer can take the results of one more tile; the place is spent when the tile is
+        taken, some cycles before its results arrive.
     step : Out(1)
         A step happens: the weight edges load.
     first : Out(1)

@@ -101,7 +101,7 @@ def groups_per_tile(shape: GemmShape, config: ArrayConfig) -> int:
 
 
 def tile_interval(*, steps: int, config: ArrayConfig) -> int:
-    """Cycles between the first steps of two successive tiles of `steps` steps each."""
+    """Cycles between the last steps of two successive tiles of `steps` steps each."""
     if config.double_buffered:
         return max(steps, config.drain_cycles)
     return steps + config.drain_cycles - 1

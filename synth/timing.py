@@ -6,6 +6,7 @@ Late arrivals with separate rise and fall, Liberty tables, wire-load model, idea
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from synth.liberty import Arc, LookUp
@@ -63,7 +64,13 @@ class Timing:
     delay_ps: dict[tuple[str, str], tuple[int, int]]
 
 
-def analyse(netlist: Netlist, *, input_arrival_ns: float = 0.0) -> Timing:
+def analyse(
+    netlist: Netlist,
+    *,
+    input_arrival_ns: float = 0.0,
+    input_slew_ns: float = INPUT_SLEW_NS,
+    late_ns: Mapping[str, float] | None = None,
+) -> Timing:
     """Run static timing.
 
     Parameters
@@ -72,6 +79,10 @@ def analyse(netlist: Netlist, *, input_arrival_ns: float = 0.0) -> Timing:
         Flat, mapped, with flip-flops on one clock.
     input_arrival_ns : float
         When inputs change after the clock edge.
+    input_slew_ns : float
+        Transition time of the inputs.
+    late_ns : mapping of str to float, optional
+        Input ports that change at another time.
 
     Returns
     -------
@@ -83,9 +94,10 @@ def analyse(netlist: Netlist, *, input_arrival_ns: float = 0.0) -> Timing:
         If the combinational logic has a loop.
     """
     events: dict[tuple[Net, bool], Event] = {}
-    start = Event(arrival_ns=input_arrival_ns, slew_ns=INPUT_SLEW_NS)
     for port, bits in netlist.inputs.items():
         if port != netlist.clock:
+            arrival = (late_ns or {}).get(port, input_arrival_ns)
+            start = Event(arrival_ns=arrival, slew_ns=input_slew_ns)
             for net in bits:
                 events[net, True] = events[net, False] = start
     delays: dict[tuple[str, str], tuple[int, int]] = {}

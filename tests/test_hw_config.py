@@ -24,6 +24,10 @@ def test_accumulator_of_the_default_holds_the_longest_dot_product() -> None:
         ({"pe": PEKind.INT8_MAC}, "lanes must be 1 for int8_mac, not 32"),
         ({"acc_bits": 16}, "acc_bits must be at least 30 for max_depth = 16384, not 16"),
         ({"drain_rows": 3}, "drain_rows must divide rows = 8, not 3"),
+        (
+            {"max_depth": 1 << 24, "lanes": 32},
+            "max_depth must be at most 65536 chunks of 32, not 16777216",
+        ),
         ({"group": 0}, "group must be from 1 to 64, not 0"),
     ],
 )
@@ -48,5 +52,6 @@ def test_int8_equivalent_has_the_products_of_a_cycle_at_8_bit() -> None:
     assert (baseline.rows, baseline.cols, baseline.lanes) == (32, 16, 1)
     assert baseline.pe is PEKind.INT8_MAC
     assert not baseline.double_buffered
+    assert baseline.drain_cycles == config.drain_cycles
     with pytest.raises(ValueError, match=r"^booth_digit-2x1x1 has no INT8 array of equal"):
         ArrayConfig(rows=2, cols=1, lanes=1).int8_equivalent()

@@ -37,7 +37,12 @@ def test_small_array_becomes_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--liberty", "no.lib"), "synth: no.lib: cannot read the Liberty file (No such file"),
+        (("--clock-ns", "inf"), "synth: clock_ns must be positive, not inf"),
+        (("--liberty", "x.lib"), "synth: node_nm must be given with another library"),
+        (
+            ("--liberty", "no.lib", "--node-nm", "180"),
+            "synth: no.lib: cannot read the Liberty file (No such file",
+        ),
         (("--operands", "no.npz"), "synth: no.npz: must be an operand file (FileNotFoundError"),
         (("--clock-ns", "0"), "synth: clock_ns must be positive, not 0.0"),
         (("--rows", "0"), "synth: rows must be from 1 to 256, not 0"),
@@ -47,6 +52,15 @@ def test_bad_input_is_one_line_and_status_2(arguments: tuple[str, ...], message:
     done = _synth(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+
+
+def test_truncated_operands_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "cut.npz"
+    path.write_bytes(Path("synth/operands/resnet8.npz").read_bytes()[:5000])
+    done = _synth("--operands", str(path))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"synth: {path}: must be an operand file (BadZipFile")
     assert done.stderr.count("\n") == 1
 
 

@@ -1,5 +1,6 @@
 """Cost tables: their files, their arithmetic, and the committed one."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,8 @@ def test_committed_table_is_of_the_default_configuration_as_it_is_now() -> None:
     assert table.array.config == ArrayConfig()
     assert table.baseline("int8_mac").config == ArrayConfig().int8_equivalent()
     assert table.provenance.design_sha256 == design_sha256(ArrayConfig()), "run `make synth`"
+    shipped = (COMMITTED.parents[1] / "operands" / f"{table.provenance.operands}.npz").read_bytes()
+    assert table.provenance.operands_sha256 == hashlib.sha256(shipped).hexdigest()
 
 
 def test_committed_table_passes_the_floors_of_the_design() -> None:

@@ -1,8 +1,7 @@
 """INT8 multiply-accumulate with a private accumulator: the baseline, at its best.
 
 The 8 x 8 product is one compressor tree over Baugh-Wooley rows (no sign extension) with a register
-behind it. This took less area, time and energy than Yosys' own signed multiplier and its
-Booth form in every recipe tried (ADR 0002).
+behind it, which took less energy than Yosys' own signed multiplier and its Booth form.
 """
 
 from amaranth import Const, Module, Shape, Signal, Value

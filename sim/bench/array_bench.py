@@ -86,6 +86,8 @@ class Monitor:
         while True:
             await edge
             cycle += 1
+            taken = int(dut.tiles__valid.value) and int(dut.tiles__ready.value)
+            assert int(dut.room.value) or not taken, "tile taken without room for its results"
             if self.first_cycle is None and int(dut.weights__ready.value):
                 self.first_cycle = cycle
             if not int(dut.psums__valid.value):
