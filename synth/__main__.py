@@ -17,7 +17,7 @@ from rich.console import Console
 
 from hw.config import ArrayConfig
 from hw.yosys import YosysError
-from synth import liberty, operands, report
+from synth import cells, liberty, operands, report
 from synth.activity import SimulationError
 from synth.characterise import (
     INPUT_ARRIVAL_NS,
@@ -38,7 +38,7 @@ def make_table(
     *,
     config: ArrayConfig,
     name: str,
-    library: liberty.Library,
+    library: cells.Library,
     sampled: operands.Operands,
     node_nm: float,
     period_ns: float,
@@ -149,7 +149,7 @@ def main(
         ClockError,
         SimulationError,
         YosysError,
-        liberty.LibertyError,
+        cells.LibertyError,
         operands.OperandError,
     ) as error:
         typer.echo(f"synth: {error}", err=True)

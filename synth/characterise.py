@@ -20,9 +20,9 @@ from hw.pe.signature import CONTROL
 from hw.precision import WeightMode
 from hw.verilog import to_rtlil
 from synth import activity, timing
+from synth.cells import Library
 from synth.drive import SLEW_NS, wire_past_pes_ff, with_drivers
 from synth.energy import energy
-from synth.liberty import Library
 from synth.netlist import DEFAULT_LOAD_FF, Netlist
 from synth.operands import Operands, sample_tiles
 from synth.probe import Recording, record
@@ -208,13 +208,14 @@ def _timed(
     at, late = INPUT_ARRIVAL_NS, 0.0
     for name in ("control", "weight_edge", "act_edge", "pe"):
         timed[name] = []
+        arrival, slew = (at, SLEW_NS) if name == "pe" else (INPUT_ARRIVAL_NS, timing.INPUT_SLEW_NS)
         for (module, recipe), netlist in netlists.items():
             if module == name:
                 loaded = with_drivers(netlist, loads[name])
                 result = timing.analyse(
                     loaded,
-                    input_arrival_ns=at if name == "pe" else INPUT_ARRIVAL_NS,
-                    input_slew_ns=SLEW_NS if name == "pe" else timing.INPUT_SLEW_NS,
+                    input_arrival_ns=arrival,
+                    input_slew_ns=slew,
                     late_ns={"step": late, "first": late, "load": late},
                 )
                 timed[name].append(
@@ -223,7 +224,7 @@ def _timed(
                         recipe=recipe,
                         netlist=loaded,
                         timing=result,
-                        input_arrival_ns=at if name == "pe" else INPUT_ARRIVAL_NS,
+                        input_arrival_ns=arrival,
                     )
                 )
         arrivals = [m.timing.port_arrival_ns for m in timed[name]]

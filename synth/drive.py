@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from synth import boolean
-from synth.liberty import Cell, Library
+from synth.cells import Cell, Library
 from synth.netlist import Instance, Net, Netlist
 
 SLEW_NS = 0.1

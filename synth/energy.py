@@ -9,7 +9,7 @@ from itertools import product
 
 from synth import boolean
 from synth.activity import Activity
-from synth.liberty import Cell, Power
+from synth.cells import Cell, Power
 from synth.netlist import Instance, Netlist
 from synth.timing import CLOCK_SLEW_NS, INPUT_SLEW_NS, Timing
 

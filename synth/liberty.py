@@ -1,7 +1,6 @@
-"""Standard cells of a Liberty file, in fF, ns, fJ, nW and um2.
+"""Read a Liberty file into the records of `synth.cells`, whatever units it uses.
 
-The file is parsed by `eda-liberty-parser`; this module turns the parts that timing and energy need
-into small immutable records, whatever units the file uses.
+The file is parsed by `eda-liberty-parser`.
 """
 
 from __future__ import annotations
@@ -10,156 +9,14 @@ import hashlib
 import importlib.metadata
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from liberty_parser import LP
 from numpy.typing import NDArray
 
-
-class LibertyError(Exception):
-    """A Liberty file is missing, malformed, or lacks what synthesis needs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LookUp:
-    """A one- or two-dimensional Liberty table.
-
-    Parameters
-    ----------
-    slew_ns : float64 [S]
-        Input transition times; one entry for a scalar table.
-    load_ff : float64 [C]
-        Output loads; one entry for a one-dimensional table.
-    values : float64 [S, C]
-        In the caller's unit.
-    """
-
-    slew_ns: NDArray[np.float64]
-    load_ff: NDArray[np.float64]
-    values: NDArray[np.float64]
-
-    def __call__(self, slew_ns: float, load_ff: float) -> float:
-        """Interpolate bilinearly; extrapolate linearly beyond the table's edges."""
-        i, u = _bracket(self.slew_ns, slew_ns)
-        j, v = _bracket(self.load_ff, load_ff)
-        i1, j1 = min(i + 1, len(self.slew_ns) - 1), min(j + 1, len(self.load_ff) - 1)
-        a, b = self.values[i, j], self.values[i1, j]
-        c, d = self.values[i, j1], self.values[i1, j1]
-        return float(a + u * (b - a) + v * (c - a) + u * v * (a - b - c + d))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arc:
-    """Delay from an input to an output pin.
-
-    Parameters
-    ----------
-    source : str
-        The related pin.
-    inverting, non_inverting : bool
-        Which input edges can cause an output edge; both for `non_unate`.
-    rise_ns, fall_ns : LookUp
-        Delay to the rising and falling output.
-    rise_slew_ns, fall_slew_ns : LookUp
-        Transition time of the output.
-    clocked : bool
-        Whether the source is a clock edge.
-    """
-
-    source: str
-    inverting: bool
-    non_inverting: bool
-    rise_ns: LookUp
-    fall_ns: LookUp
-    rise_slew_ns: LookUp
-    fall_slew_ns: LookUp
-    clocked: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Power:
-    """Internal energy of an edge of a pin, under a condition.
-
-    Parameters
-    ----------
-    related : str
-        Input that causes the edge of an output pin; empty for the hidden power of an input.
-    when : str
-        Liberty condition, empty if none.
-    rise_fj, fall_fj : LookUp
-        Energy of a rising and a falling edge.
-    """
-
-    related: str
-    when: str
-    rise_fj: LookUp
-    fall_fj: LookUp
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pin:
-    """A signal pin of a cell; capacitance 0 for outputs, `function` empty for inputs."""
-
-    name: str
-    output: bool
-    clock: bool
-    capacitance_ff: float
-    function: str
-    arcs: tuple[Arc, ...]
-    setup_ns: tuple[LookUp, ...]
-    powers: tuple[Power, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A standard cell; `next_state` and `clocked_on` are empty unless it is a flip-flop."""
-
-    name: str
-    area_um2: float
-    leakage_nw: float
-    pins: dict[str, Pin]
-    state: str
-    next_state: str
-    clocked_on: str
-
-    @property
-    def sequential(self) -> bool:
-        """Whether the cell is a flip-flop."""
-        return bool(self.next_state)
-
-    @cached_property
-    def outputs(self) -> tuple[Pin, ...]:
-        """Output pins."""
-        return tuple(pin for pin in self.pins.values() if pin.output)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Library:
-    """Cells and the wire-load model of one Liberty file."""
-
-    path: Path
-    sha256: str
-    name: str
-    voltage_v: float
-    temperature_c: float
-    corner: str
-    cells: dict[str, Cell] = field(repr=False)
-    wire_ff_per_length: float
-    wire_slope: float
-    wire_length: tuple[tuple[int, float], ...]
-
-    def wire_ff(self, fanout: int) -> float:
-        """Wire capacitance of a net by the default wire-load model; 0 without one."""
-        if not self.wire_length or fanout < 1:
-            return 0.0
-        last, length = self.wire_length[-1]
-        if fanout > last:
-            return self.wire_ff_per_length * (length + self.wire_slope * (fanout - last))
-        counts, lengths = zip(*self.wire_length, strict=True)
-        return self.wire_ff_per_length * float(np.interp(fanout, counts, lengths))
+from synth.cells import Arc, Cell, LibertyError, Library, LookUp, Pin, Power
 
 
 def nangate45() -> Path:
@@ -410,11 +267,3 @@ def _look_up(
     constraint = template is not None and "constrained" in variable
     load = second * (units.ns if constraint else units.ff)
     return LookUp(slew_ns=first * units.ns, load_ff=load, values=grid)
-
-
-def _bracket(axis: NDArray[np.float64], x: float) -> tuple[int, float]:
-    """Index of the cell that holds `x`, and its place within (beyond 0..1 outside)."""
-    if len(axis) == 1:
-        return 0, 0.0
-    i = int(np.clip(np.searchsorted(axis, x) - 1, 0, len(axis) - 2))
-    return i, float((x - axis[i]) / (axis[i + 1] - axis[i]))

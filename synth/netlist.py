@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from synth.liberty import Cell, LibertyError, Library
+from synth.cells import Cell, LibertyError, Library
 
 DEFAULT_LOAD_FF = 2.0
 """About one gate input."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from synth.liberty import Arc, LookUp
+from synth.cells import Arc, LookUp
 from synth.netlist import Instance, Net, Netlist
 
 CLOCK_SLEW_NS = 0.02

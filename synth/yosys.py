@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hw.yosys import YosysError, run_yosys
 from synth import boolean
-from synth.liberty import Cell, Library
+from synth.cells import Cell, Library
 from synth.netlist import Netlist, read
 
 

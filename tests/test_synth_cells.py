@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from synth import activity, boolean, liberty, timing
+from synth.cells import LibertyError, Library
 from synth.drive import with_drivers
 from synth.energy import energy
 from synth.netlist import Instance, Netlist
@@ -14,12 +15,12 @@ TINY = Path(__file__).parent / "data" / "tiny.lib"
 
 
 @pytest.fixture(scope="module")
-def library() -> liberty.Library:
+def library() -> Library:
     return liberty.load(TINY)
 
 
 @pytest.fixture
-def divider(library: liberty.Library) -> Netlist:
+def divider(library: Library) -> Netlist:
     """A flip-flop that takes its own complement: Q toggles every cycle."""
     cells = library.cells
     return Netlist(
@@ -59,7 +60,7 @@ def test_what_is_no_function_is_refused(text: str) -> None:
         boolean.parse(text)
 
 
-def test_library_is_read_with_its_units(library: liberty.Library) -> None:
+def test_library_is_read_with_its_units(library: Library) -> None:
     assert (library.name, library.voltage_v, library.corner) == ("tiny", 2.0, "typical")
     assert library.wire_ff(1) == 0.5
     assert library.wire_ff(2) == 1.5
@@ -94,7 +95,7 @@ def test_bad_liberty_is_one_line_with_its_path(
     path = tmp_path / "bad.lib"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(liberty.LibertyError, match=message) as error:
+    with pytest.raises(LibertyError, match=message) as error:
         liberty.load(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
@@ -111,7 +112,7 @@ def test_period_of_a_divider_by_hand(divider: Netlist) -> None:
     assert result.delay_ps["flop", "Q"] == (200, 250)
 
 
-def test_late_inputs_lengthen_the_period(library: liberty.Library) -> None:
+def test_late_inputs_lengthen_the_period(library: Library) -> None:
     cells = library.cells
     netlist = Netlist(
         top="and",
@@ -126,7 +127,7 @@ def test_late_inputs_lengthen_the_period(library: liberty.Library) -> None:
     assert timing.analyse(netlist, input_arrival_ns=0.4).min_period_ns == pytest.approx(0.6)
 
 
-def test_combinational_loop_is_refused(library: liberty.Library) -> None:
+def test_combinational_loop_is_refused(library: Library) -> None:
     inverter = library.cells["INV"]
     netlist = Netlist(
         top="ring",
@@ -167,9 +168,7 @@ def test_energy_of_a_divider_by_hand(divider: Netlist, tmp_path: Path) -> None:
     assert spent.clock_fj == pytest.approx(1.0 * 4.0 + 6.0)
 
 
-def test_netlist_without_activity_costs_its_clock_only(
-    library: liberty.Library, tmp_path: Path
-) -> None:
+def test_netlist_without_activity_costs_its_clock_only(library: Library, tmp_path: Path) -> None:
     netlist = Netlist(
         top="still",
         inputs={"clk": [1], "a": [2]},
@@ -214,7 +213,7 @@ def test_long_lines_get_a_buffer_and_short_ones_do_not(divider: Netlist) -> None
     assert driven.load_ff[buffer.nets["Y"]] == 40.0 + 0.5
 
 
-def test_full_adder_is_recognised_by_its_functions(library: liberty.Library) -> None:
+def test_full_adder_is_recognised_by_its_functions(library: Library) -> None:
     rule = full_adder(library)
     assert rule is not None
     assert "ADD3 cell (.X(A[i]), .Y(B[i]), .Z(C[i]), .S(Y[i]), .C(X[i]));" in rule
