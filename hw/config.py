@@ -129,6 +129,19 @@ class ArrayConfig:
         """Short name, for example ``booth_digit-8x8x16``."""
         return f"{self.pe.value}-{self.rows}x{self.cols}x{self.lanes}"
 
+    def chunk_depth(self, mode: WeightMode) -> int:
+        """Products of a dot product in one chunk: one item of the activation stream."""
+        return self.lanes
+
+    def weight_items(self, mode: WeightMode) -> int:
+        """Words of the weight memory that a chunk takes: items of the weight stream."""
+        return self.steps(mode)
+
+    @property
+    def weight_field_bits(self) -> int:
+        """Bits of a weight in one word of the weight memory."""
+        return 2 if self.pe is PEKind.BOOTH_DIGIT else WeightMode.W8.bits
+
     def steps(self, mode: WeightMode) -> int:
         """Cycles that a PE spends on one chunk of `lanes` products at a weight precision."""
         return mode.digits if self.pe is PEKind.BOOTH_DIGIT else 1

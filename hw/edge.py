@@ -14,8 +14,7 @@ from hw.precision import WeightMode
 
 def weight_word(config: ArrayConfig) -> data.ArrayLayout:
     """Weights of one step as they lie in memory: two bits of a digit, or a whole weight, a lane."""
-    bits = 2 if config.pe is PEKind.BOOTH_DIGIT else WeightMode.W8.bits
-    return data.ArrayLayout(bits, config.lanes)
+    return data.ArrayLayout(config.weight_field_bits, config.lanes)
 
 
 class ActEdge(Component):

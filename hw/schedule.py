@@ -133,12 +133,12 @@ def layer_schedule(shape: GemmShape, mode: WeightMode, config: ArrayConfig) -> L
         raise ValueError(f"depth must be at most max_depth = {config.max_depth}, not {shape.depth}")
     packed = groups_per_tile(shape, config)
     group_sets = _ceil(shape.groups, packed)
-    chunks = _ceil(shape.depth * packed, config.lanes)
+    chunks = _ceil(shape.depth * packed, config.chunk_depth(mode))
     pixel_tiles = _ceil(shape.pixels, config.rows)
     output_tiles = _ceil(shape.outputs * packed, config.cols)
     tiles = group_sets * pixel_tiles * output_tiles
     steps = chunks * config.steps(mode)
-    weight_word = 2 * config.lanes if config.pe is PEKind.BOOTH_DIGIT else WeightMode.W8.bits
+    weight_words = chunks * config.weight_items(mode)
     return LayerSchedule(
         tiles=tiles,
         active_cycles=tiles * steps,
@@ -151,7 +151,7 @@ def layer_schedule(shape: GemmShape, mode: WeightMode, config: ArrayConfig) -> L
         + config.double_buffered
         + config.drain_cycles
         - 1,
-        weight_bits=tiles * steps * config.cols * weight_word,
+        weight_bits=tiles * weight_words * config.cols * config.lanes * config.weight_field_bits,
         act_bits=tiles * chunks * config.rows * config.lanes * config.act_bits,
         output_bits=shape.pixels * shape.outputs * shape.groups * config.act_bits,
     )

@@ -47,9 +47,8 @@ class Tile:
 
     def weight_items(self, config: ArrayConfig) -> list[int]:
         """One item of the weight stream a step."""
-        bits = 2 if config.steps(WeightMode.W8) > 1 else WeightMode.W8.bits
         words = packing.weight_words(self.weight, self.mode, config)
-        return [_item(fields, bits) for chunk in words for fields in chunk]
+        return [_item(fields, config.weight_field_bits) for chunk in words for fields in chunk]
 
 
 def _item(fields: Ints, bits: int) -> int:
