@@ -30,7 +30,9 @@ def to_verilog(component: Component, *, name: str) -> str:
         source, target = Path(folder, "in.il"), Path(folder, "out.v")
         source.write_text(to_rtlil(component, name=name), encoding="utf-8")
         write = f"write_verilog -norename -noattr {target.name}"
-        run_yosys(["-q", "-p", f"read_rtlil {source.name}; proc -noopt; clean; {write}"], folder)
+        # pmuxtree: Icarus takes the functions of parallel multiplexers for system functions
+        script = f"read_rtlil {source.name}; proc -noopt; pmuxtree; clean; {write}"
+        run_yosys(["-q", "-p", script], folder)
         return target.read_text(encoding="utf-8")
 
 
