@@ -1,0 +1,96 @@
+"""What is mutated: PEs and edges of every kind in a small array, and the requantiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from hw.array import MacArray
+from hw.component import Component
+from hw.config import ArrayConfig, PEKind
+from hw.pe import GATEWARE
+from hw.precision import WeightMode
+from hw.requant import Requantiser
+from sim.bench.tiles import deepest_tile, random_tiles
+from sim.mutate.equivalence import Contract
+from sim.mutate.vectors import Vectors, array_vectors, requantiser_vectors
+
+TILES = 150
+SUMS = 1500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A module to mutate, in a design that can be simulated.
+
+    Parameters
+    ----------
+    name : str
+        Kind and part.
+    module : str or None
+        Its path in the design; None for the whole.
+    build : callable
+        Makes the design.
+    vectors : callable
+        Makes the design's vectors from a seed.
+    contracts : list of Contract
+        What the design's surroundings keep.
+    """
+
+    name: str
+    module: str | None
+    build: Callable[[], Component]
+    vectors: Callable[[int], Vectors]
+    contracts: list[Contract] = field(default_factory=list)
+
+
+def units() -> list[Unit]:
+    """Every unit; a new kind of PE brings its own."""
+    found = []
+    for kind in PEKind:
+        config = small(kind)
+        parts = {"pe": "pe_0_0", "weight_edge": "weight_edge_0"}
+        if GATEWARE[kind].act_lines or GATEWARE[kind].row_excess:
+            parts["act_edge"] = "act_edge_0"
+        for part, module in parts.items():
+            found.append(
+                Unit(
+                    name=f"{kind.value}-{part}",
+                    module=module,
+                    build=partial(MacArray, config),
+                    vectors=partial(_array_vectors, config),
+                    contracts=[Contract(stream="tiles")],
+                )
+            )
+    requantiser = Unit(
+        name="requantiser",
+        module=None,
+        build=partial(Requantiser, ArrayConfig()),
+        vectors=lambda seed: requantiser_vectors(ArrayConfig(), count=SUMS, seed=seed),
+    )
+    return [*found, requantiser]
+
+
+def small(kind: PEKind) -> ArrayConfig:
+    """Return a 2 x 1 array of a kind, its accumulators as narrow as its longest tiles allow."""
+    traits = kind.traits
+    lanes = 1 if traits.one_lane else 4 if traits.planes > 1 else 2
+    return ArrayConfig(
+        rows=2,
+        cols=1,
+        lanes=lanes,
+        group=1,
+        pe=kind,
+        acc_bits=None,
+        max_depth=4 * lanes,
+        drain_rows=1,
+    )
+
+
+def _array_vectors(config: ArrayConfig, seed: int) -> Vectors:
+    """The bench's tiles: the deepest ones, so that every bit of a sum moves, then random ones."""
+    deepest = [deepest_tile(config, m, negative=n) for m in WeightMode for n in (True, False)]
+    tiles = list(random_tiles(config, count=TILES, seed=seed, max_chunks=4))
+    middle = len(tiles) // 2
+    return array_vectors(config, [*tiles[:middle], *deepest, *tiles[middle:]], seed=seed)
