@@ -79,7 +79,7 @@ def _write(scores: Sequence[Score], path: Path, *, count: int, seed: int) -> Non
                     "killed": s.killed,
                     "equivalent": s.equivalent,
                     "killed_share": round(s.killed_share, 4),
-                    "survivors": [m.change for m in s.survivors],
+                    "survivors": s.survivors,
                 }
                 for s in scores
             ],

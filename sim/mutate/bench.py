@@ -28,7 +28,7 @@ def run_mutants(mutated: Mutated, vectors: Vectors) -> dict[int, int]:
         If the simulator fails, or the design without mutation differs from the vectors, before
         all mutants or after them.
     """
-    folder = mutated.verilog.parent
+    folder = mutated.folder
     widths = _widths(mutated.verilog)
     (folder / "bench.v").write_text(_bench(mutated, vectors, widths), encoding="utf-8")
     _write(folder / "in.hex", vectors.inputs, widths)
@@ -36,7 +36,7 @@ def run_mutants(mutated: Mutated, vectors: Vectors) -> dict[int, int]:
     _call(["iverilog", "-g2005", "-o", "bench.vvp", "bench.v", mutated.verilog.name], folder)
     output = _call(["vvp", "-n", "bench.vvp"], folder)
     verdicts = [(int(n), int(c)) for n, c in re.findall(r"^MUTANT (\d+) (-?\d+)$", output, re.M)]
-    if [n for n, _ in verdicts] != [*range(len(mutated.mutants) + 1), 0]:
+    if [n for n, _ in verdicts] != [*range(len(mutated.changes) + 1), 0]:
         raise BenchError(f"{folder}: the simulation ended early")
     if any(cycle >= 0 for number, cycle in verdicts if number == 0):
         raise BenchError(f"{folder}: the design without mutation is not as recorded")
@@ -77,8 +77,8 @@ module bench;
   initial begin
     $readmemh("in.hex", ins);
     $readmemh("out.hex", wants);
-    for (n = 0; n <= {len(mutated.mutants) + 1}; n = n + 1) begin
-      number = n == {len(mutated.mutants) + 1} ? 0 : n;
+    for (n = 0; n <= {len(mutated.changes) + 1}; n = n + 1) begin
+      number = n == {len(mutated.changes) + 1} ? 0 : n;
       rst = 1; in = 0; #1 clk = 1; #1 clk = 0; rst = 0;
       killed = -1;
       for (i = 0; i < {vectors.cycles} && killed < 0; i = i + 1) begin

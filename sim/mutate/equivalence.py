@@ -76,7 +76,7 @@ def equivalent(
         query = _Query(netlist, mutated.bits, vectors, contracts, block=block)
         places = [(settle, False), *((first, True) for first in range(0, settle, block))]
         for first, from_start in places:
-            path = mutated.smt2.parent / f"block{block}-{first}.smt2"
+            path = mutated.folder / f"block{block}-{first}.smt2"
             text = query.text(left, first=first, from_start=from_start)
             answers = _solve(text, path, timeout_s)
             left = [n for n, answer in zip(left, answers, strict=False) if answer == "unsat"]

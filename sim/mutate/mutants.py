@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,45 +17,47 @@ SELECT = "mutant"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mutant:
-    """One mutation.
-
-    Parameters
-    ----------
-    number : int
-        Value of the input `SELECT` that makes it.
-    change : str
-        What it does, as Yosys' `mutate` wrote it: mode, cell, port and bits.
-    """
-
-    number: int
-    change: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Mutated:
-    """A design with its mutants.
+    """A design with some mutants.
 
     Parameters
     ----------
-    verilog, smt2 : Path
-        The whole design, top module `top`, flattened, with the input `SELECT`.
-    mutants : list of Mutant
-        Numbers from 1, without gaps.
-    bits : int
-        Width of `SELECT`.
+    folder : Path
+        Where the files are.
+    changes : list of str
+        What mutant 1, 2, ... does, as Yosys' `mutate` wrote it: mode, cell, port and bits.
     """
 
-    verilog: Path
-    smt2: Path
-    mutants: list[Mutant]
-    bits: int
+    folder: Path
+    changes: list[str]
+
+    @property
+    def verilog(self) -> Path:
+        """Whole design, top module `top`, flattened, with the input `SELECT`."""
+        return self.folder / "mutants.v"
+
+    @property
+    def smt2(self) -> Path:
+        """Return the same as SMT-LIB."""
+        return self.folder / "mutants.smt2"
+
+    @property
+    def bits(self) -> int:
+        """Width of `SELECT`."""
+        return len(self.changes).bit_length()
+
+    @property
+    def numbers(self) -> range:
+        """Values of `SELECT` that choose a mutant."""
+        return range(1, len(self.changes) + 1)
 
 
-def mutate(
+def choose(
     design: Component, *, module: str | None, count: int, seed: int, folder: Path
-) -> Mutated:
-    """Make up to `count` different mutants of a module of a design.
+) -> list[str]:
+    """Choose up to `count` different mutations of a module of a design.
+
+    What cannot matter, such as upper bits that nothing uses, is taken out of the netlist before.
 
     Parameters
     ----------
@@ -74,30 +78,49 @@ def mutate(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "top.il").write_text(to_rtlil(design, name="top"), encoding="utf-8")
     target = "top" if module is None else f"top.{module}"
-    bits = count.bit_length()
-    prepare = (
+    script = (
         f"read_rtlil top.il; hierarchy -top top; setattr -mod -set keep_hierarchy 1 {target}; "
-        "proc; flatten; opt_clean; rename -enumerate -pattern wire_% */w:$*; "
-        "rename -enumerate -pattern cell_% */c:$*; write_rtlil ready.il; "
-        f"mutate -list {count} -seed {seed} -ctrl {SELECT} {bits} 1 -o list.ys {target}"
+        "proc; flatten; opt_expr; opt_merge; wreduce */t:* */t:$dff %d; opt_clean; "
+        "rename -enumerate -pattern wire_% */w:$*; rename -enumerate -pattern cell_% */c:$*; "
+        f"write_rtlil ready.il; mutate -list {count} -seed {seed} -o list.ys {target}"
     )
-    run_yosys(["-q", "-p", prepare], folder)
-    lines = list(dict.fromkeys(_changes((folder / "list.ys").read_text(encoding="utf-8"))))
-    mutants = [Mutant(number=i, change=change) for i, change in enumerate(lines, 1)]
-    script = [f"mutate -ctrl {SELECT} {bits} {m.number} {m.change}" for m in mutants]
+    run_yosys(["-q", "-p", script], folder)
+    listed = (folder / "list.ys").read_text(encoding="utf-8")
+    found = re.findall(r"^mutate (-mode .*)$", listed, re.M)
+    # without what is only for the reader
+    changes = [re.sub(r" -(?:wire|wirebit|src) \S+", "", change).strip() for change in found]
+    return list(dict.fromkeys(change for change in changes if not change.startswith("-mode none")))
+
+
+def build(changes: Sequence[str], *, source: Path, folder: Path) -> Mutated:
+    """Put mutations into one netlist.
+
+    Parameters
+    ----------
+    changes : sequence of str
+        From `choose`.
+    source : Path
+        Folder of `choose`.
+    folder : Path
+        For the netlist; made if it is missing. Few mutants a netlist are quick to simulate.
+
+    Raises
+    ------
+    YosysError
+        If Yosys fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mutated = Mutated(folder=folder, changes=list(changes))
+    shutil.copy(source / "ready.il", folder / "ready.il")
+    script = [
+        f"mutate -ctrl {SELECT} {mutated.bits} {number} {change}"
+        for number, change in zip(mutated.numbers, changes, strict=True)
+    ]
     (folder / "mutants.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
     apply = (
-        f"read_rtlil ready.il; script mutants.ys; setattr -mod -unset keep_hierarchy {target}; "
-        "flatten; opt_clean; write_verilog -norename -noattr mutants.v; "
-        "setundef -undriven -zero; write_smt2 -wires mutants.smt2"
+        "read_rtlil ready.il; script mutants.ys; setattr -mod -unset keep_hierarchy *; "
+        f"flatten; opt_clean; write_verilog -norename -noattr {mutated.verilog.name}; "
+        f"setundef -undriven -zero; write_smt2 -wires {mutated.smt2.name}"
     )
     run_yosys(["-q", "-p", apply], folder)
-    return Mutated(
-        verilog=folder / "mutants.v", smt2=folder / "mutants.smt2", mutants=mutants, bits=bits
-    )
-
-
-def _changes(listed: str) -> list[str]:
-    """Mutations of a list without their numbers and what is only for the reader."""
-    found = re.findall(rf"^mutate -ctrl {SELECT} \d+ \d+ (.*)$", listed, re.M)
-    return [re.sub(r" -(?:wire|wirebit|src) \S+", "", change).strip() for change in found]
+    return mutated

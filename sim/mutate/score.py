@@ -8,8 +8,11 @@ from pathlib import Path
 
 from sim.mutate.bench import run_mutants
 from sim.mutate.equivalence import equivalent
-from sim.mutate.mutants import Mutant, mutate
+from sim.mutate.mutants import build, choose
 from sim.mutate.units import Unit
+
+BATCH = 50
+"""Mutants of a netlist: each slows all of them down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +25,8 @@ class Score:
         Its name.
     mutants, killed, equivalent : int
         Counts; equivalent ones are proven to be.
-    survivors : list of Mutant
-        All others.
+    survivors : list of str
+        What all others change.
     cycles : int
         Length of the vectors.
     seconds : float
@@ -34,7 +37,7 @@ class Score:
     mutants: int
     killed: int
     equivalent: int
-    survivors: list[Mutant]
+    survivors: list[str]
     cycles: int
     seconds: float
 
@@ -54,18 +57,24 @@ def score(unit: Unit, *, count: int, seed: int, folder: Path) -> Score:
     """
     started = time.monotonic()
     vectors = unit.vectors(seed)
-    mutated = mutate(unit.build(), module=unit.module, count=count, seed=seed, folder=folder)
-    killed = run_mutants(mutated, vectors)
-    alive = [mutant for mutant in mutated.mutants if mutant.number not in killed]
-    same = equivalent(
-        mutated, [mutant.number for mutant in alive], vectors, contracts=unit.contracts
-    )
+    changes = choose(unit.build(), module=unit.module, count=count, seed=seed, folder=folder)
+    killed = same = 0
+    survivors: list[str] = []
+    for first in range(0, len(changes), BATCH):
+        batch = folder / f"batch_{first // BATCH}"
+        mutated = build(changes[first : first + BATCH], source=folder, folder=batch)
+        dead = run_mutants(mutated, vectors)
+        alive = [number for number in mutated.numbers if number not in dead]
+        proven = equivalent(mutated, alive, vectors, contracts=unit.contracts)
+        killed += len(dead)
+        same += len(proven)
+        survivors += [mutated.changes[n - 1] for n in alive if n not in proven]
     return Score(
         unit=unit.name,
-        mutants=len(mutated.mutants),
-        killed=len(killed),
-        equivalent=len(same),
-        survivors=[mutant for mutant in alive if mutant.number not in same],
+        mutants=len(changes),
+        killed=killed,
+        equivalent=same,
+        survivors=survivors,
         cycles=vectors.cycles,
         seconds=time.monotonic() - started,
     )

@@ -89,7 +89,7 @@ def small(kind: PEKind) -> ArrayConfig:
 
 
 def _array_vectors(config: ArrayConfig, seed: int) -> Vectors:
-    """The bench's tiles: the deepest ones, so that every bit of a sum moves, then random ones."""
+    """Record the bench's tiles: random ones, and the deepest, so that every bit of a sum moves."""
     deepest = [deepest_tile(config, m, negative=n) for m in WeightMode for n in (True, False)]
     tiles = list(random_tiles(config, count=TILES, seed=seed, max_chunks=4))
     middle = len(tiles) // 2

@@ -186,27 +186,29 @@ def requantiser_vectors(config: ArrayConfig, *, count: int, seed: int) -> Vector
     dut = Requantiser(config)
     recorder = ports(dut)
     rng = np.random.default_rng(seed)
-    layers = [(7, 0, 255), (7, 7, 240), (0, 0, 255), (128, 128, 200), (255, 3, 254)]
+    layers = [(7, 0, 255), (7, 7, 240), (0, 0, 255), (128, 128, 200), (255, 3, 254), None]
     expected: list[int] = []
     results: list[int] = []
 
     async def drive(ctx: Any) -> None:
         for layer in layers:
             sums = _sums(rng, count // len(layers))
-            for name, value in zip(("zero_point", "low", "high"), layer, strict=True):
-                ctx.set(getattr(dut, name), value)
-            zero_point, low, high = layer
-            expected.extend(
-                golden.requantise(
-                    sums["sum"],
-                    bias=sums["bias"],
-                    multiplier=sums["multiplier"],
-                    shift=sums["shift"],
-                    zero_point=zero_point,
-                    low=low,
-                    high=high,
-                ).tolist()
+            # None: the low bits, whatever the bounds
+            zero_point, low, high = layer or (90, -(1 << 50), 1 << 50)
+            ctx.set(dut.zero_point, zero_point)
+            ctx.set(dut.low, low if layer else 100)
+            ctx.set(dut.high, high if layer else 120)
+            ctx.set(dut.wrap, layer is None)
+            wanted = golden.requantise(
+                sums["sum"],
+                bias=sums["bias"],
+                multiplier=sums["multiplier"],
+                shift=sums["shift"],
+                zero_point=zero_point,
+                low=low,
+                high=high,
             )
+            expected.extend((wanted if layer else wanted & 0xFF).tolist())
             valid = (rng.random(2 * len(sums["sum"])) < 0.8).tolist()
             index = 0
             while index < len(sums["sum"]) + LATENCY:
