@@ -31,7 +31,9 @@ def run_mutants(mutated: Mutated, vectors: Vectors) -> dict[int, int]:
     folder = mutated.folder
     widths = _widths(mutated.verilog)
     (folder / "bench.v").write_text(_bench(mutated, vectors, widths), encoding="utf-8")
-    _write(folder / "in.hex", vectors.inputs, widths)
+    # one cycle more, whose outputs nobody looks at
+    inputs = {name: [*values, values[-1]] for name, values in vectors.inputs.items()}
+    _write(folder / "in.hex", inputs, widths)
     _write(folder / "out.hex", vectors.outputs, widths)
     _call(["iverilog", "-g2005", "-o", "bench.vvp", "bench.v", mutated.verilog.name], folder)
     output = _call(["vvp", "-n", "bench.vvp"], folder)
@@ -68,7 +70,7 @@ def _bench(mutated: Mutated, vectors: Vectors, widths: dict[str, int]) -> str:
 module bench;
   reg clk = 0, rst = 1;
   reg [{mutated.bits - 1}:0] number = 0;
-  reg [{total_in - 1}:0] in = 0, ins [0:{vectors.cycles - 1}];
+  reg [{total_in - 1}:0] in = 0, ins [0:{vectors.cycles}];
   reg [{total_out - 1}:0] want = 0, wants [0:{vectors.cycles - 1}];
   wire [{total_out - 1}:0] out;
   integer n, i, killed;
@@ -80,11 +82,11 @@ module bench;
     for (n = 0; n <= {len(mutated.changes) + 1}; n = n + 1) begin
       number = n == {len(mutated.changes) + 1} ? 0 : n;
       rst = 1; in = 0; #1 clk = 1; #1 clk = 0; rst = 0;
-      killed = -1;
+      killed = -1; in = ins[0];
       for (i = 0; i < {vectors.cycles} && killed < 0; i = i + 1) begin
-        in = ins[i]; want = wants[i]; #1
+        want = wants[i]; #1
         if ({" || ".join(wrong)}) killed = i;
-        clk = 1; #1 clk = 0;
+        clk = 1; #1 in = ins[i + 1]; #1 clk = 0;
       end
       $display("MUTANT %0d %0d", number, killed);
     end

@@ -58,6 +58,7 @@ def choose(
     """Choose up to `count` different mutations of a module of a design.
 
     What cannot matter, such as upper bits that nothing uses, is taken out of the netlist before.
+    Clocks are left alone.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def choose(
     target = "top" if module is None else f"top.{module}"
     script = (
         f"read_rtlil top.il; hierarchy -top top; setattr -mod -set keep_hierarchy 1 {target}; "
-        "proc; flatten; opt_expr; opt_merge; wreduce */t:* */t:$dff %d; opt_clean; "
+        "proc; flatten; opt_expr; opt_merge; wreduce */t:* */t:$dff %d; splitcells; opt_clean; "
         "rename -enumerate -pattern wire_% */w:$*; rename -enumerate -pattern cell_% */c:$*; "
         f"write_rtlil ready.il; mutate -list {count} -seed {seed} -o list.ys {target}"
     )
@@ -89,7 +90,7 @@ def choose(
     found = re.findall(r"^mutate (-mode .*)$", listed, re.M)
     # without what is only for the reader
     changes = [re.sub(r" -(?:wire|wirebit|src) \S+", "", change).strip() for change in found]
-    return list(dict.fromkeys(change for change in changes if not change.startswith("-mode none")))
+    return list(dict.fromkeys(change for change in changes if "-port CLK " not in change))
 
 
 def build(changes: Sequence[str], *, source: Path, folder: Path) -> Mutated:

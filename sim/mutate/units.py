@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from hw.array import MacArray
+import numpy as np
+
 from hw.component import Component
 from hw.config import ArrayConfig, PEKind
 from hw.pe import GATEWARE
 from hw.precision import WeightMode
 from hw.requant import Requantiser
-from sim.bench.tiles import deepest_tile, random_tiles
+from sim.bench.tiles import Tile, deepest_tile, random_tiles
 from sim.mutate.equivalence import Contract
+from sim.mutate.observed import ObservedArray
 from sim.mutate.vectors import Vectors, array_vectors, requantiser_vectors
 
 TILES = 150
@@ -54,12 +56,14 @@ def units() -> list[Unit]:
         if GATEWARE[kind].act_lines or GATEWARE[kind].row_excess:
             parts["act_edge"] = "act_edge_0"
         for part, module in parts.items():
+            # digits 0 that are marked negative cancel out in the sums: they must be looked at
+            seen = part == "weight_edge" and kind in (PEKind.BOOTH_DIGIT, PEKind.DIGIT_PLANES)
             found.append(
                 Unit(
                     name=f"{kind.value}-{part}",
-                    module=module,
-                    build=partial(MacArray, config),
-                    vectors=partial(_array_vectors, config),
+                    module=f"array.{module}",
+                    build=partial(ObservedArray, config, digits=seen),
+                    vectors=partial(_array_vectors, config, digits=seen),
                     contracts=[Contract(stream="tiles")],
                 )
             )
@@ -88,9 +92,16 @@ def small(kind: PEKind) -> ArrayConfig:
     )
 
 
-def _array_vectors(config: ArrayConfig, seed: int) -> Vectors:
+def _array_vectors(config: ArrayConfig, seed: int, *, digits: bool) -> Vectors:
     """Record the bench's tiles: random ones, and the deepest, so that every bit of a sum moves."""
     deepest = [deepest_tile(config, m, negative=n) for m in WeightMode for n in (True, False)]
     tiles = list(random_tiles(config, count=TILES, seed=seed, max_chunks=4))
     middle = len(tiles) // 2
-    return array_vectors(config, [*tiles[:middle], *deepest, *tiles[middle:]], seed=seed)
+    # every Booth digit negative, so that corrections reach their limits, too
+    weight = np.full((config.max_depth, config.cols), -0b1010101)
+    rng = np.random.default_rng(seed)
+    acts = rng.integers(config.act_min, config.act_max + 1, (6, config.rows, config.max_depth))
+    negative = [Tile(mode=WeightMode.W8, act=act, weight=weight) for act in acts]
+    extremes = [*deepest, *negative]
+    everything = [*tiles[:middle], *extremes, *tiles[middle:]]
+    return array_vectors(ObservedArray(config, digits=digits), everything, seed=seed)

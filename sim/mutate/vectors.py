@@ -12,7 +12,6 @@ from amaranth import Elaboratable, ResetInserter, Signal, Value
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from hw.array import MacArray
 from hw.component import Component
 from hw.config import ArrayConfig
 from hw.precision import MULTIPLIER_BITS, SHIFT_MAX
@@ -20,6 +19,7 @@ from hw.requant import LATENCY, Requantiser
 from sim import golden
 from sim.bench.tiles import Tile
 from sim.golden import Ints
+from sim.mutate.observed import ObservedArray
 
 
 class GoldenError(Exception):
@@ -82,7 +82,7 @@ def ports(component: Component) -> _Recorder:
     return _Recorder(inputs, outputs)
 
 
-def array_vectors(config: ArrayConfig, tiles: Sequence[Tile], *, seed: int) -> Vectors:
+def array_vectors(dut: ObservedArray, tiles: Sequence[Tile], *, seed: int) -> Vectors:
     """Record an array on tiles: streams that flow, a reset in mid-run, streams that pause.
 
     Raises
@@ -91,23 +91,25 @@ def array_vectors(config: ArrayConfig, tiles: Sequence[Tile], *, seed: int) -> V
         If a result is not that of the golden model.
     """
     half = len(tiles) // 2
-    run = _ArrayRun(config, seed)
+    run = _ArrayRun(dut, seed)
 
     async def drive(ctx: Any) -> None:
-        await run.session(ctx, tiles[:half], flow=1.0, leave_out=2 * config.drain_cycles)
+        await run.session(ctx, tiles[:half], flow=1.0, leave_out=2 * dut.config.drain_cycles)
         await run.reset(ctx)
         await run.session(ctx, tiles[half:], flow=0.7, leave_out=0)
 
     _simulate(ResetInserter(run.rst)(run.dut), drive)
-    return run.recorder.vectors({"psums__payload": "psums__valid"})
+    guards = {"psums__payload": "psums__valid", "digits": "digits_new"}
+    outputs = run.recorder.outputs
+    return run.recorder.vectors({name: by for name, by in guards.items() if name in outputs})
 
 
 class _ArrayRun:
     """Drives an array as the bench does, compares and records."""
 
-    def __init__(self, config: ArrayConfig, seed: int) -> None:
-        self.config = config
-        self.dut = MacArray(config)
+    def __init__(self, dut: ObservedArray, seed: int) -> None:
+        self.config = dut.config
+        self.dut = dut
         self.rst = Signal()
         self.recorder = ports(self.dut)
         self.recorder.inputs["rst"] = self.rst
@@ -153,7 +155,7 @@ class _ArrayRun:
         _compare(config, tiles, results)
 
 
-def _row(ctx: Any, dut: MacArray) -> tuple[int, list[int]]:
+def _row(ctx: Any, dut: ObservedArray) -> tuple[int, list[int]]:
     config, sums = dut.config, dut.psums.payload.sums
     values = [ctx.get(sums[c][i]) for i in range(config.drain_rows) for c in range(config.cols)]
     return ctx.get(dut.psums.payload.row), values
@@ -232,7 +234,7 @@ def requantiser_vectors(config: ArrayConfig, *, count: int, seed: int) -> Vector
 
 
 def _sums(rng: np.random.Generator, count: int) -> dict[str, Ints]:
-    """Random sums with channels; some on a rounding boundary, some at the ends of 32 bits."""
+    """Random sums with channels: on rounding boundaries, single bits, at the ends of 32 bits."""
     low, high = -(1 << 31), (1 << 31) - 1
     shift = rng.integers(1, SHIFT_MAX + 1, count)
     multiplier = rng.integers(1 << (MULTIPLIER_BITS - 1), 1 << MULTIPLIER_BITS, count)
@@ -242,6 +244,16 @@ def _sums(rng: np.random.Generator, count: int) -> dict[str, Ints]:
     odd = 2 * rng.integers(-128, 128, count) + 1
     multiplier[halves] = 1 << (MULTIPLIER_BITS - 1)
     total[halves] = odd[halves] << (shift[halves] - MULTIPLIER_BITS)
+    # small multipliers and shifts, where the low bits of a product show
+    small = rng.random(count) < 0.2
+    shift[small] = rng.integers(1, 12, small.sum())
+    multiplier[small] = rng.integers(0, 64, small.sum())
+    total[small] = rng.integers(-256, 256, small.sum())
+    # products of one bit, so that no upper bit may be lost where bounds are compared
+    single = rng.random(count) < 0.2
+    shift[single] = rng.integers(1, 8, single.sum())
+    multiplier[single] = 1 << (MULTIPLIER_BITS - 1)
+    total[single] = np.int64(1) << rng.integers(0, 31, single.sum())
     ends = rng.random(count) < 0.1
     total[ends] = rng.choice([low, high, low + 1, -1, 0, 1], ends.sum())
     total = np.clip(total, low, high)
