@@ -12,24 +12,29 @@ from hw.config import ArrayConfig
 
 
 class ObservedArray(Component):
-    """An array that can show what its first column's PEs get of the weights.
+    """An array that can show what an edge gives to its PEs.
+
+    Sums alone do not tell whether an edge keeps its contract: a digit 0 that is marked negative
+    cancels out, and operands that do not hold still between steps only cost energy.
 
     Parameters
     ----------
     config : ArrayConfig
         The array.
-    digits : bool
-        Whether there are outputs `digits`, too, which is `WeightEdge.out` of the first column, and
-        `digits_new`: there was a step in the cycle before.
+    edge : str or None
+        ``weight_edge`` or ``act_edge`` for outputs `lines`, which is the `out` of the first edge
+        of this sort, and `lines_known`: there was a step since the last reset.
     """
 
-    def __init__(self, config: ArrayConfig, *, digits: bool) -> None:
+    def __init__(self, config: ArrayConfig, *, edge: str | None = None) -> None:
         self.config = config
         self.array = MacArray(config)
-        self._seen = Value.cast(self.array.weight_edges[0].out) if digits else None
+        array = self.array
+        firsts = {"weight_edge": array.weight_edges[0].out, "act_edge": array.act_edges[0].out}
+        self._seen = Value.cast(firsts[edge]) if edge else None
         members = dict(self.array.signature.members)
         if self._seen is not None:
-            members |= {"digits": Out(len(self._seen)), "digits_new": Out(1)}
+            members |= {"lines": Out(len(self._seen)), "lines_known": Out(1)}
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -44,6 +49,7 @@ class ObservedArray(Component):
             else:
                 m.d.comb += outside[path].eq(inside)
         if self._seen is not None:
-            m.d.comb += self.digits.eq(self._seen)
-            m.d.sync += self.digits_new.eq(self.array.control.step)
+            m.d.comb += self.lines.eq(self._seen)
+            with m.If(self.array.control.step):
+                m.d.sync += self.lines_known.eq(1)
         return m

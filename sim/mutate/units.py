@@ -56,14 +56,13 @@ def units() -> list[Unit]:
         if GATEWARE[kind].act_lines or GATEWARE[kind].row_excess:
             parts["act_edge"] = "act_edge_0"
         for part, module in parts.items():
-            # digits 0 that are marked negative cancel out in the sums: they must be looked at
-            seen = part == "weight_edge" and kind in (PEKind.BOOTH_DIGIT, PEKind.DIGIT_PLANES)
+            edge = None if part == "pe" else part
             found.append(
                 Unit(
                     name=f"{kind.value}-{part}",
                     module=f"array.{module}",
-                    build=partial(ObservedArray, config, digits=seen),
-                    vectors=partial(_array_vectors, config, digits=seen),
+                    build=partial(ObservedArray, config, edge=edge),
+                    vectors=partial(_array_vectors, config, edge=edge),
                     contracts=[Contract(stream="tiles")],
                 )
             )
@@ -92,7 +91,7 @@ def small(kind: PEKind) -> ArrayConfig:
     )
 
 
-def _array_vectors(config: ArrayConfig, seed: int, *, digits: bool) -> Vectors:
+def _array_vectors(config: ArrayConfig, seed: int, *, edge: str | None) -> Vectors:
     """Record the bench's tiles: random ones, and the deepest, so that every bit of a sum moves."""
     deepest = [deepest_tile(config, m, negative=n) for m in WeightMode for n in (True, False)]
     tiles = list(random_tiles(config, count=TILES, seed=seed, max_chunks=4))
@@ -104,4 +103,4 @@ def _array_vectors(config: ArrayConfig, seed: int, *, digits: bool) -> Vectors:
     negative = [Tile(mode=WeightMode.W8, act=act, weight=weight) for act in acts]
     extremes = [*deepest, *negative]
     everything = [*tiles[:middle], *extremes, *tiles[middle:]]
-    return array_vectors(ObservedArray(config, digits=digits), everything, seed=seed)
+    return array_vectors(ObservedArray(config, edge=edge), everything, seed=seed)

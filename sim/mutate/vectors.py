@@ -99,7 +99,7 @@ def array_vectors(dut: ObservedArray, tiles: Sequence[Tile], *, seed: int) -> Ve
         await run.session(ctx, tiles[half:], flow=0.7, leave_out=0)
 
     _simulate(ResetInserter(run.rst)(run.dut), drive)
-    guards = {"psums__payload": "psums__valid", "digits": "digits_new"}
+    guards = {"psums__payload": "psums__valid", "lines": "lines_known"}
     outputs = run.recorder.outputs
     return run.recorder.vectors({name: by for name, by in guards.items() if name in outputs})
 
