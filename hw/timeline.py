@@ -1,7 +1,7 @@
 """Cycles of an accelerator's run, layer by layer: exactly those of the RTL.
 
-The sequencer's walkers are followed from event to event: loading, im2col reading, feeding, stepping,
-draining. Exact while the input stream always has a beat and the output stream always takes one;
+The sequencer's walkers are followed from event to event: loading, im2col reading, feeding,
+stepping, draining. Exact while the input stream always has a beat and the output stream always takes one;
 the co-simulation asserts it. Standard library only.
 """
 
@@ -98,7 +98,7 @@ def tile_steps(
     *,
     planes: Sequence[WeightMode] | None = None,
 ) -> list[TileSteps]:
-    """Steps of every output tile of a layer.
+    """Count the steps of every output tile of a layer.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def tile_steps(
 def run_times(
     layers: Sequence[tuple[LayerDescriptor, Sequence[TileSteps]]], config: AcceleratorConfig
 ) -> RunTimes:
-    """Times of a run of layers.
+    """Follow a run of layers.
 
     Parameters
     ----------
