@@ -19,7 +19,8 @@ from hw.registers import REGISTERS, constants
 class Accelerator(Component):
     """A stand-alone block: layers in, activations out, controlled by registers.
 
-    Clock `clk`, synchronous reset `rst`. No path leads from an input to an output without a register.
+    Clock `clk`, synchronous reset `rst`. No path leads from an input to an output without a
+    register.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ class Accelerator(Component):
 
         inputs, outputs = registers.inputs, registers.outputs
         start, busy, ended, failed = (Signal(name=n) for n in ("start", "busy", "ended", "failed"))
-        # the engine ends a run when its last beat is in the slice: the host hears of it when it left
+        # the engine ends when its last beat is in the slice, the host hears of it when that left
         ending = Signal()
         m.d.sync += ending.eq((ending | engine.done) & ~ended)
         m.d.comb += [

@@ -12,18 +12,18 @@ CHANNELS = {
     "awaddr": In(ADDRESS_BITS),
     "awprot": In(3),
     "awvalid": In(1),
-    "awready": Out(1, init=1),
+    "awready": Out(1),
     "wdata": In(DATA_BITS),
     "wstrb": In(DATA_BITS // 8),
     "wvalid": In(1),
-    "wready": Out(1, init=1),
+    "wready": Out(1),
     "bresp": Out(2),
     "bvalid": Out(1),
     "bready": In(1),
     "araddr": In(ADDRESS_BITS),
     "arprot": In(3),
     "arvalid": In(1),
-    "arready": Out(1, init=1),
+    "arready": Out(1),
     "rdata": Out(DATA_BITS),
     "rresp": Out(2),
     "rvalid": Out(1),
@@ -48,7 +48,7 @@ ACCESS = {
 class AxiLiteSlave(Component):
     """Takes one read and one write at a time, in any order and timing of the channels.
 
-    All outputs to the bus are registers, so no path leads from a bus input to a bus output. A
+    All outputs to the bus come from registers: no path leads from a bus input to a bus output. A
     write is answered two cycles after the later of its address and data, a read two cycles after
     its address; the next address is taken the cycle after the answer was.
 
@@ -78,39 +78,38 @@ class AxiLiteSlave(Component):
         return m
 
     def _reads(self, m: Module) -> None:
-        waiting = Signal()  # an address without its answer
+        held = Signal()  # an address that waits for its answer or for the answer to be taken
+        m.d.comb += [self.arready.eq(~held), self.read.eq(held & ~self.rvalid)]
         with m.If(self.arvalid & self.arready):
+            m.d.sync += [self.read_word.eq(self.araddr[2:]), held.eq(1)]
+        with m.If(self.read):
             m.d.sync += [
-                self.read_word.eq(self.araddr[2:]),
-                self.arready.eq(0),
-                waiting.eq(1),
-            ]
-        m.d.comb += self.read.eq(waiting)
-        with m.If(waiting):
-            m.d.sync += [
-                waiting.eq(0),
                 self.rvalid.eq(1),
                 self.rdata.eq(Mux(self.read_error, 0, self.read_data)),
                 self.rresp.eq(Mux(self.read_error, SLVERR, OKAY)),
             ]
         with m.If(self.rvalid & self.rready):
-            m.d.sync += [self.rvalid.eq(0), self.arready.eq(1)]
+            m.d.sync += [self.rvalid.eq(0), held.eq(0)]
 
     def _writes(self, m: Module) -> None:
-        # a channel that is not ready holds what it took
+        address_held, data_held = Signal(), Signal()
+        m.d.comb += [
+            self.awready.eq(~address_held),
+            self.wready.eq(~data_held),
+            self.write.eq(address_held & data_held & ~self.bvalid),
+        ]
         with m.If(self.awvalid & self.awready):
-            m.d.sync += [self.write_word.eq(self.awaddr[2:]), self.awready.eq(0)]
+            m.d.sync += [self.write_word.eq(self.awaddr[2:]), address_held.eq(1)]
         with m.If(self.wvalid & self.wready):
             m.d.sync += [
                 self.write_data.eq(self.wdata),
                 self.write_strobe.eq(self.wstrb),
-                self.wready.eq(0),
+                data_held.eq(1),
             ]
-        m.d.comb += self.write.eq(~self.awready & ~self.wready & ~self.bvalid)
         with m.If(self.write):
             m.d.sync += [
                 self.bvalid.eq(1),
                 self.bresp.eq(Mux(self.write_error, SLVERR, OKAY)),
             ]
         with m.If(self.bvalid & self.bready):
-            m.d.sync += [self.bvalid.eq(0), self.awready.eq(1), self.wready.eq(1)]
+            m.d.sync += [self.bvalid.eq(0), address_held.eq(0), data_held.eq(0)]

@@ -48,9 +48,9 @@ class RegisterFile(Component):
         for register in registers:
             for field in register.fields:
                 name = port_name(register, field)
-                if field.access in (Access.RO, Access.W1C):
-                    if (register.name, field.name) not in constants:
-                        inputs[name] = field.bits
+                from_hardware = field.access in (Access.RO, Access.W1C)
+                if from_hardware and (register.name, field.name) not in constants:
+                    inputs[name] = field.bits
                 if field.access is not Access.RO:
                     outputs[name] = field.bits
         super().__init__(

@@ -191,20 +191,21 @@ def constants(config: AcceleratorConfig) -> dict[tuple[str, str], int]:
     }
 
 
-INTRODUCTION = """# Register map
+INTRODUCTION = f"""# Register map
 
-Made by `python -m hw.registers` from `hw/registers.py`, from which the gateware comes, too. Do not edit.
+Made by `python -m hw.registers` from `hw/registers.py`, from which the gateware comes, too: do not
+edit.
 
-AXI4-Lite, 32-bit words, {addresses} bytes. The two lowest address bits are ignored; bytes whose strobe is 0
-keep their value. A read without a register, and a write without a register or to one with nothing but
-read-only fields, have no effect and are answered with SLVERR. Bits that are not listed read as 0 and
-ignore what is written.
+AXI4-Lite, 32-bit words, {1 << ADDRESS_BITS} bytes. The two lowest address bits are ignored; bytes
+whose strobe is 0 keep their value. A read without a register, and a write without a register or to
+one of read-only fields, have no effect and are answered with SLVERR. Bits that are not listed read
+as 0 and ignore what is written.
 
 Access: `ro` read only; `rw` read and write; `w1c` set by the hardware, cleared by writing 1, and an
 event in the cycle of the clearing is kept; `pulse` writing 1 has an effect once, reads as 0.
 
-A run: clear IRQ_STATUS, write CONTROL, send the layers' packets, wait for `irq` or IRQ_STATUS.done, read
-STATUS.error. Read a counter's _LO before its _HI: the two then belong together.
+A run: clear IRQ_STATUS, write CONTROL, send the layers' packets, wait for `irq` or IRQ_STATUS.done,
+read STATUS.error. Read a counter's _LO before its _HI: the two then belong together.
 
 """
 PAGE = Path(__file__).parents[1] / "docs" / "register-map.md"
@@ -212,8 +213,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "register-map.md"
 
 def page() -> str:
     """Text of docs/register-map.md."""
-    introduction = INTRODUCTION.format(addresses=1 << ADDRESS_BITS)
-    return introduction + "\n".join(markdown(REGISTERS)) + "\n"
+    return INTRODUCTION + "\n".join(markdown(REGISTERS)) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,7 +29,7 @@ def to_verilog(component: Component, *, name: str) -> str:
     with tempfile.TemporaryDirectory(prefix="sigmaquant-") as folder:
         source, target = Path(folder, "in.il"), Path(folder, "out.v")
         source.write_text(to_rtlil(component, name=name), encoding="utf-8")
-        write = f"write_verilog -norename -noattr {target.name}"
+        write = f"write_verilog -noattr {target.name}"
         run_yosys(["-q", "-p", f"read_rtlil {source.name}; proc -noopt; clean; {write}"], folder)
         return target.read_text(encoding="utf-8")
 
