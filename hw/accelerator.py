@@ -122,8 +122,7 @@ class Accelerator(Component):
             busy.eq(engine.busy | ending),
             start.eq(outputs.control_start & ~busy),
             engine.start.eq(start),
-            # not idle in the eyes of who reads right after the start
-            inputs.status_busy.eq(busy | outputs.control_start),
+            inputs.status_busy.eq(busy),
             inputs.status_error.eq(engine.error),
             inputs.status_error_tag.eq(engine.error_tag),
             inputs.layers_count.eq(engine.layers),

@@ -8,7 +8,7 @@ from hw.registers import COUNTER_BITS
 
 
 class Counters(Component):
-    """Count what the engine says in each cycle; all are 0 in the cycle after `clear`.
+    """Count what the engine says in each cycle; `clear` comes while there is nothing to count.
 
     Parameters
     ----------
@@ -51,5 +51,5 @@ class Counters(Component):
             arrived = Signal(len(event), name=f"{event.name}_arrived")
             m.d.sync += [arrived.eq(event), counter.eq(counter + arrived)]
             with m.If(self.clear):
-                m.d.sync += [arrived.eq(0), counter.eq(0)]
+                m.d.sync += counter.eq(0)
         return m

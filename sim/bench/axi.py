@@ -65,15 +65,24 @@ class Host:
         write, read = self.registers.write_if, self.registers.read_if
         for pace, channels in (
             (idle, (write.aw_channel, write.w_channel, read.ar_channel, self.source)),
-            (back_pressure, (write.b_channel, read.r_channel, self.sink)),
+            (back_pressure, (write.b_channel, read.r_channel)),
         ):
             for index, channel in enumerate(channels):
-                channel.log.setLevel("WARNING")
                 if pace is not Pace.NONE:
                     name = f"{pace.name}-{index}"
                     channel.set_pause_generator(pauses(pace, seed=seed, name=name))
-        for part in (write, read):
+        self._result_pauses = pauses(back_pressure, seed=seed, name="results")
+        self.hold_results(False)
+        for part in (write, read, self.source, self.sink):
             part.log.setLevel("WARNING")
+
+    def hold_results(self, held: bool = True) -> None:
+        """Take no results, or go on taking them at the host's pace."""
+        if held:
+            self.sink.clear_pause_generator()
+        else:
+            self.sink.set_pause_generator(self._result_pauses)
+        self.sink.pause = held
 
     async def reset(self) -> None:
         """Start the clock and hold `rst` for three cycles."""

@@ -198,6 +198,24 @@ async def a_start_while_busy_is_ignored(host: Host, rng: random.Random) -> None:
     assert await host.receive() == second
 
 
+async def a_run_ends_when_its_results_have_left(host: Host, rng: random.Random) -> None:
+    """Take no results: the run goes on, although the engine is done; take them, and it ends."""
+    host.hold_results()
+    await host.start()
+    one_beat = bytes([LAST, *rng.randbytes(host.source.byte_lanes - 1)])
+    await host.send(one_beat)
+    while int(host.dut.engine.layers.value) == 0:
+        await host.cycles
+    assert (await host.read("STATUS"))["busy"] == 1
+    assert (await host.read("IRQ_STATUS"))["done"] == 0
+    # a start is ignored until then, too
+    await host.write("CONTROL", start=1)
+    host.hold_results(False)
+    await host.wait_for_interrupt()
+    assert await host.receive() == one_beat
+    assert (await host.read("LAYERS"))["count"] == 1
+
+
 async def counters_carry_into_their_upper_half(host: Host) -> None:
     """Place carries around the reads of both halves: they do not show."""
     counter = host.dut.counters.busy_cycles
@@ -225,6 +243,7 @@ async def _all(host: Host, job: RegisterJob) -> None:
     await errors_are_reported(host, rng)
     await masked_events_stay_pending(host, rng)
     await a_start_while_busy_is_ignored(host, rng)
+    await a_run_ends_when_its_results_have_left(host, rng)
     await counters_carry_into_their_upper_half(host)
     await runs_echo_count_and_interrupt(host, rng, monitor, layers=3)
 
