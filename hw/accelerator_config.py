@@ -103,6 +103,18 @@ class AcceleratorConfig:
         )
 
     @property
+    def skips_planes(self) -> bool:
+        """Whether a tile whose upper digit planes are empty is stored and run without them."""
+        items = {self.array.weight_items(mode) for mode in WeightMode}
+        depths = {self.array.chunk_depth(mode) for mode in WeightMode}
+        return len(items) == len(WeightMode) and len(depths) == 1
+
+    @property
+    def largest_piece(self) -> int:
+        """Channels of a pixel that the im2col reader takes at a time, at most."""
+        return min(self.bank_channels, *(self.array.chunk_depth(mode) for mode in WeightMode))
+
+    @property
     def result_words(self) -> int:
         """Words of the result FIFO: tiles leave at full rate while results are under way."""
         return 1 << (2 * self.array.drain_cycles + 16).bit_length()

@@ -29,7 +29,9 @@ class Requantiser(Component):
     channel : In(CHANNEL)
         Of the sum's output channel.
     zero_point, low, high : In(act_bits), signed if activations are
-        Of the layer; held while its sums pass. ReLU raises `low` to the zero point.
+        Of the layer, three cycles behind its sum. ReLU raises `low` to the zero point.
+    wrap : In(1)
+        With them: give the low bits instead of saturating.
     out_valid : Out(1)
     out : Out(act_bits), signed if activations are
     """
@@ -45,6 +47,7 @@ class Requantiser(Component):
                 "zero_point": In(act),
                 "low": In(act),
                 "high": In(act),
+                "wrap": In(1),
                 "out_valid": Out(1),
                 "out": Out(act),
             }
@@ -68,7 +71,7 @@ class Requantiser(Component):
         m.d.sync += rounded.eq((halves + 1) >> 1)
         moved = rounded + self.zero_point
         clamped = Mux(moved < self.low, self.low, Mux(moved > self.high, self.high, moved))
-        m.d.sync += self.out.eq(clamped)
+        m.d.sync += self.out.eq(Mux(self.wrap, moved[: len(self.out)], clamped))
         m.d.comb += self.out_valid.eq(self._delayed(m, self.valid, LATENCY))
         return m
 

@@ -29,8 +29,10 @@ def to_verilog(component: Component, *, name: str) -> str:
     with tempfile.TemporaryDirectory(prefix="sigmaquant-") as folder:
         source, target = Path(folder, "in.il"), Path(folder, "out.v")
         source.write_text(to_rtlil(component, name=name), encoding="utf-8")
-        write = f"write_verilog -noattr {target.name}"
-        run_yosys(["-q", "-p", f"read_rtlil {source.name}; proc -noopt; clean; {write}"], folder)
+        write = f"write_verilog -norename -noattr {target.name}"
+        # pmuxtree: Icarus takes the functions that parallel multiplexers become for system functions
+        script = f"read_rtlil {source.name}; proc -noopt; pmuxtree; clean; {write}"
+        run_yosys(["-q", "-p", script], folder)
         return target.read_text(encoding="utf-8")
 
 
