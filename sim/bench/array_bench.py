@@ -164,13 +164,13 @@ async def array_equals_golden_model(dut: Any) -> None:
 
     The report is written last: a bench that failed leaves none.
     """
-    job = ArrayJob.from_json(os.environ["ARRAY_JOB"])
+    job = ArrayJob.from_json(os.environ["BENCH_JOB"])
     tiles = _tiles(job)
     monitor = await run_tiles(dut, job, tiles)
     if job.kind in WeightMode.__members__:
         _check_cycles(job, monitor)
     report = json.dumps({"compared": len(tiles), "seed": job.seed})
-    Path(os.environ["ARRAY_REPORT"]).write_text(report, encoding="utf-8")
+    Path(os.environ["BENCH_REPORT"]).write_text(report, encoding="utf-8")
 
 
 def _tiles(job: ArrayJob) -> list[Tile]:

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from hw.config import ArrayConfig, PEKind
+from sim.bench.pace import Pace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +51,35 @@ class ArrayJob:
         config = fields.pop("config")
         config["pe"] = PEKind(config["pe"])
         return cls(config=ArrayConfig(**config), **fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterJob:
+    """A run of the bench of the accelerator's shell.
+
+    Parameters
+    ----------
+    config : str
+        Name in `hw.catalog`.
+    idle, back_pressure : Pace
+        Of what the host offers and takes.
+    seed : int
+        Of data and pauses.
+    """
+
+    config: str
+    idle: Pace
+    back_pressure: Pace
+    seed: int
+
+    def to_json(self) -> str:
+        """Serialise."""
+        return json.dumps(asdict(self), default=lambda pace: pace.name)
+
+    @classmethod
+    def from_json(cls, text: str) -> RegisterJob:
+        """Parse what `to_json` wrote."""
+        fields = json.loads(text)
+        for name in ("idle", "back_pressure"):
+            fields[name] = Pace[fields[name]]
+        return cls(**fields)
