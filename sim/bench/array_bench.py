@@ -16,7 +16,7 @@ from cocotb.triggers import Event, RisingEdge
 
 from hw.config import ArrayConfig
 from hw.precision import WeightMode
-from hw.schedule import GemmShape, layer_schedule
+from hw.schedule import GemmShape, layer_schedule, tile_steps
 from sim.bench.job import ArrayJob
 from sim.bench.tiles import Tile, deepest_tile, random_tiles
 from sim.golden import Ints
@@ -168,7 +168,7 @@ async def array_equals_golden_model(dut: Any) -> None:
     tiles = _tiles(job)
     monitor = await run_tiles(dut, job, tiles)
     if job.kind in WeightMode.__members__:
-        _check_cycles(job, monitor)
+        _check_cycles(job, tiles, monitor)
     report = json.dumps({"compared": len(tiles), "seed": job.seed})
     Path(os.environ["BENCH_REPORT"]).write_text(report, encoding="utf-8")
 
@@ -194,11 +194,13 @@ def _tiles(job: ArrayJob) -> list[Tile]:
     ]
 
 
-def _check_cycles(job: ArrayJob, monitor: Monitor) -> None:
+def _check_cycles(job: ArrayJob, tiles: list[Tile], monitor: Monitor) -> None:
     """Tiles of one mode back to back take the schedule's cycles, exactly."""
     config = job.config
     shape = GemmShape(pixels=config.rows * job.tiles, depth=job.depth, outputs=config.cols)
-    expected = layer_schedule(shape, WeightMode[job.kind], config).cycles
+    mode = WeightMode[job.kind]
+    steps = [tile_steps(tile.weight.tolist(), mode, config) for tile in tiles]
+    expected = layer_schedule(shape, mode, config, steps=steps).cycles
     assert monitor.first_cycle is not None
     taken = monitor.last_cycle - monitor.first_cycle + 1
     assert taken == expected, f"schedule says {expected} cycles, the RTL took {taken}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from hw.config import ArrayConfig, PEKind
+from hw.config import ArrayConfig, PEKind, Stage
 from sim.bench.pace import Pace
 
 
@@ -42,7 +42,7 @@ class ArrayJob:
 
     def to_json(self) -> str:
         """Serialise."""
-        return json.dumps(asdict(self), default=lambda kind: kind.value)
+        return json.dumps(asdict(self), default=lambda member: member.value)
 
     @classmethod
     def from_json(cls, text: str) -> ArrayJob:
@@ -50,6 +50,8 @@ class ArrayJob:
         fields = json.loads(text)
         config = fields.pop("config")
         config["pe"] = PEKind(config["pe"])
+        if config["registers"] is not None:
+            config["registers"] = tuple(Stage(stage) for stage in config["registers"])
         return cls(config=ArrayConfig(**config), **fields)
 
 

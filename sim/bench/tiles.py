@@ -37,16 +37,16 @@ class Tile:
 
     def command(self, config: ArrayConfig) -> int:
         """Return the tile's descriptor as the array takes it (hw.control.TILE)."""
-        chunks: int = -(-self.act.shape[1] // config.lanes)
+        chunks: int = -(-self.act.shape[1] // config.chunk_depth(self.mode))
         return (self.mode.digits - 1) | (chunks - 1) << 2
 
     def act_items(self, config: ArrayConfig) -> list[int]:
         """One item of the activation stream a chunk."""
-        chunks = packing.chunk(self.act, config.lanes).transpose(1, 0, 2)
+        chunks = packing.act_fields(self.act, self.mode, config)
         return [_item(fields, config.act_bits) for fields in chunks]
 
     def weight_items(self, config: ArrayConfig) -> list[int]:
-        """One item of the weight stream a step."""
+        """`ArrayConfig.weight_items` items of the weight stream a chunk."""
         words = packing.weight_words(self.weight, self.mode, config)
         return [_item(fields, config.weight_field_bits) for chunk in words for fields in chunk]
 
