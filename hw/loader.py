@@ -87,6 +87,7 @@ class Loader(Component):
             self.layer.act_half.eq(act_half),
             self.layer.weight_half.eq(weight_half),
         ]
+        resident = self._resident(m, check, keep_acts, keep_weights)
         with m.If(take):
             m.d.sync += cut.eq(self.in_last)
 
@@ -125,7 +126,7 @@ class Loader(Component):
             with m.State("checked"):
                 with m.If(check.error != ErrorCode.NONE):
                     fail(check.error)
-                with m.Elif(~self._resident(m, check, keep_acts, keep_weights)):
+                with m.Elif(~resident):
                     fail(ErrorCode.RESIDENT)
                 with m.Elif(self.room):
                     m.next = "push"

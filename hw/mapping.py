@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hw.accelerator_config import AcceleratorConfig
 from hw.config import ArrayConfig
-from hw.descriptor import LayerDescriptor
+from hw.descriptor import ErrorCode, LayerDescriptor
 from hw.precision import WeightMode
 
 
@@ -117,6 +117,43 @@ def padded_channels(shape: ConvShape, mode: WeightMode, config: AcceleratorConfi
     candidates = [-(-real // unit) * unit for unit in (1, 2, 4, 8, 16, 32, 64)]
     fitting = [c for c in candidates if shape.taps * c <= array.max_depth] or [real]
     return min(fitting, key=lambda channels: (slower(channels), channels))
+
+
+def first_error(
+    descriptor: LayerDescriptor, config: AcceleratorConfig, *, words: int | None = None
+) -> ErrorCode:
+    """Find what the accelerator would refuse a layer for, in the order in which it looks.
+
+    Parameters
+    ----------
+    descriptor : LayerDescriptor
+        The layer.
+    config : AcceleratorConfig
+        The accelerator.
+    words : int, optional
+        Weight words of all tiles; as many as the mode takes if they are not given.
+    """
+    array, d = config.array, descriptor
+    sizes = (d.kernel_h, d.kernel_w, d.stride, d.in_h, d.in_w, d.out_h, d.out_w)
+    sizes += (d.in_channels, d.group_channels, d.groups, d.out_tiles)
+    if not all(sizes):
+        return ErrorCode.SHAPE
+    plane = -(-d.in_h * d.in_w // array.rows)
+    if plane > config.act_words:
+        return ErrorCode.ACT_SPACE
+    depth = d.kernel_h * d.kernel_w * d.group_channels
+    if depth > array.max_depth:
+        return ErrorCode.DEPTH
+    if plane * -(-d.in_channels // config.bank_channels) > config.act_words:
+        return ErrorCode.ACT_SPACE
+    if d.groups * d.group_channels != d.in_channels:
+        return ErrorCode.SHAPE
+    tiles = d.groups * d.out_tiles
+    if tiles > config.channel_tiles:
+        return ErrorCode.CHANNEL_SPACE
+    if words is None:
+        words = tiles * -(-depth // array.chunk_depth(d.mode)) * array.weight_items(d.mode)
+    return ErrorCode.WEIGHT_SPACE if words > config.weight_words else ErrorCode.NONE
 
 
 def describe(
