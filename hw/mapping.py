@@ -134,9 +134,8 @@ def first_error(
         Weight words of all tiles; as many as the mode takes if they are not given.
     """
     array, d = config.array, descriptor
-    sizes = (d.kernel_h, d.kernel_w, d.stride, d.in_h, d.in_w, d.out_h, d.out_w)
-    sizes += (d.in_channels, d.group_channels, d.groups, d.out_tiles)
-    if not all(sizes):
+    sizes = [d.kernel_h, d.kernel_w, d.stride, d.in_h, d.in_w, d.out_h, d.out_w]
+    if not all([*sizes, d.in_channels, d.group_channels, d.groups, d.out_tiles]):
         return ErrorCode.SHAPE
     plane = -(-d.in_h * d.in_w // array.rows)
     if plane > config.act_words:
@@ -171,7 +170,7 @@ def describe(
     wrap: bool = False,
     tag: int = 0,
 ) -> LayerDescriptor:
-    """Descriptor of a layer; see `hw.descriptor.LayerDescriptor` for the parameters."""
+    """Describe a layer; see `hw.descriptor.LayerDescriptor` for the parameters."""
     groups = shape.groups // blocked_groups(shape, config.array)
     channels = padded_channels(shape, mode, config)
     return LayerDescriptor(

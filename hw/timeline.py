@@ -1,8 +1,8 @@
 """Cycles of an accelerator's run, layer by layer: exactly those of the RTL.
 
 The sequencer's walkers are followed from event to event: loading, im2col reading, feeding,
-stepping, draining. Exact while the input stream always has a beat and the output stream always takes one;
-the co-simulation asserts it. Standard library only.
+stepping, draining. Exact while the input stream always has a beat and the output stream always
+takes one; the co-simulation asserts it. Standard library only.
 """
 
 from collections.abc import Sequence

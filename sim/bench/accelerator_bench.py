@@ -19,6 +19,7 @@ import numpy as np
 from hw.accelerator_config import AcceleratorConfig
 from hw.descriptor import ErrorCode
 from hw.timeline import RunTimes, run_times, tile_steps
+from sim.bench.accelerator_coverage import covered
 from sim.bench.accelerator_job import AcceleratorJob
 from sim.bench.axi import Host
 from sim.bench.layers import make_layers
@@ -28,7 +29,7 @@ from sim.program import Layer
 
 
 def expected_times(layers: list[Layer], config: AcceleratorConfig) -> RunTimes:
-    """Times by `hw.timeline`."""
+    """Foretell a run by `hw.timeline`."""
     described = []
     for layer in layers:
         descriptor = layer.descriptor(config)
@@ -102,39 +103,6 @@ async def refuse_packets(host: Host, job: AcceleratorJob, layers: list[Layer]) -
         seen[code.name] += 1
     await run_layers(host, job, layers)
     return seen
-
-
-def covered(layers: list[Layer], job: AcceleratorJob) -> Counter[str]:
-    """Bins that a run of layers hits; see `sim.bench.accelerator_coverage`."""
-    bins: Counter[str] = Counter()
-    bins[f"pace {job.idle.name} {job.back_pressure.name}"] += 1
-    for before, layer in zip([None, *layers], layers, strict=False):
-        if before is not None:
-            bins[f"switch {before.mode.name} {layer.mode.name}"] += 1
-        bins.update(f"layer {name} {layer.mode.name}" for name in layer_features(layer, job.config))
-    return bins
-
-
-def layer_features(layer: Layer, config: AcceleratorConfig) -> list[str]:
-    """What is special about a layer."""
-    shape = layer.shape
-    pads = shape.pad_top, shape.pad_left, shape.pad_bottom, shape.pad_right
-    features = {
-        "plain": shape.taps == 1 and shape.stride == 1 and shape.groups == 1,
-        "kernel": shape.taps > 1,
-        "stride": shape.stride > 1,
-        "padding": any(pads),
-        "groups": shape.groups > 1,
-        "ragged pixels": shape.out_h * shape.out_w % config.array.rows != 0,
-        "ragged channels": shape.out_channels % config.array.cols != 0,
-        "keep_acts": layer.keep_acts,
-        "keep_weights": layer.keep_weights,
-        "wrap": layer.wrap,
-        "zero point": layer.in_zero_point != 0 and any(pads),
-    }
-    if config.skips_planes and layer.mode.digits > 1:
-        features["empty planes"] = any(mode is not layer.mode for mode in layer.planes(config))
-    return [name for name, there in features.items() if there]
 
 
 @cocotb.test()

@@ -50,10 +50,13 @@ def fits(shape: ConvShape, mode: WeightMode, config: AcceleratorConfig) -> bool:
     return first_error(describe(shape, mode, config), config) is ErrorCode.NONE
 
 
-def random_specs(config: AcceleratorConfig, *, count: int, seed: int) -> list[LayerSpec]:
+def random_specs(
+    config: AcceleratorConfig, *, count: int, seed: int, most_pixels: int = 144
+) -> list[LayerSpec]:
     """Matrix products, convolutions and depthwise layers of random sizes that fit.
 
-    Some keep the feature map or the weights of the layer before.
+    Some keep the feature map or the weights of the layer before; none has more than `most_pixels`
+    pixels.
     """
     rng = np.random.default_rng(seed)
     specs: list[LayerSpec] = []
@@ -69,7 +72,7 @@ def random_specs(config: AcceleratorConfig, *, count: int, seed: int) -> list[La
             elif before.shape.groups == 1:
                 keep_acts = True
                 shape = _same_map(before, int(rng.integers(1, 30)))
-        if not fits(shape, mode, config):
+        if shape.in_h * shape.in_w > most_pixels or not fits(shape, mode, config):
             continue
         if keep_acts and not _same_channels(specs[-1], shape, mode, config):
             continue
@@ -149,9 +152,8 @@ def _make(spec: LayerSpec, config: AcceleratorConfig, *, before: Layer | None, l
     rng, array, shape = np.random.default_rng(spec.seed), config.array, spec.shape
     mode = min(spec.mode, spec.narrow, key=lambda m: m.digits)
     size = (shape.kernel_h, shape.kernel_w, shape.in_channels // shape.groups, shape.out_channels)
-    act = rng.integers(
-        array.act_min, array.act_max + 1, (shape.in_h, shape.in_w, shape.in_channels)
-    )
+    map_size = (shape.in_h, shape.in_w, shape.in_channels)
+    act: golden.Ints = rng.integers(array.act_min, array.act_max + 1, map_size)
     weight = rng.integers(mode.min, mode.max + 1, size)
     if rng.random() < 0.3:
         act = rng.choice([array.act_min, array.act_max], act.shape)

@@ -64,7 +64,7 @@ def malformed_packets(config: AcceleratorConfig, *, seed: int) -> Iterator[tuple
 
 
 def _too_many_weights(config: AcceleratorConfig, good: bytes) -> Iterator[tuple[ErrorCode, bytes]]:
-    """Records of so many tiles that their weights do not fit, without these weights."""
+    """Send records of so many tiles that their weights do not fit, without these weights."""
     array, mode = config.array, WeightMode.W8
     depth = array.max_depth
     words = -(-depth // array.chunk_depth(mode)) * array.weight_items(mode)
