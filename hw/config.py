@@ -192,8 +192,8 @@ class ArrayConfig:
     def steps(self, mode: WeightMode) -> int:
         """Cycles that a PE spends on one chunk at a weight precision.
 
-        The most cycles where they depend on the weights; `hw.schedule.tile_steps` has those of
-        given weights.
+        The most where they depend on the weights; `hw.schedule.steps_of_weights` has those of given
+        weights.
         """
         if self.pe.traits.skips_zeros:
             return most_shift_add_cycles(mode, self.max_shift)

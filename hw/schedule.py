@@ -4,7 +4,7 @@ A tile is ``rows`` pixels x ``cols`` output channels. Its dot products run in ch
 products; a chunk takes one cycle per digit of the weight mode, or what `ArrayConfig.steps` says.
 Results leave the array `drain_rows` rows a cycle. `layer_schedule` equals what the RTL takes; the
 co-simulation asserts it. On a shift-add array the cycles depend on the weights: it is exact with
-the `tile_steps` of the layer's tiles, and an upper bound without.
+the `steps_of_weights` of the layer's tiles, and an upper bound without.
 """
 
 from collections.abc import Sequence
@@ -104,7 +104,9 @@ def groups_per_tile(shape: GemmShape, config: ArrayConfig) -> int:
     return max(1, min(config.lanes // shape.depth, config.cols // shape.outputs, shape.groups))
 
 
-def tile_steps(weights: Sequence[Sequence[int]], mode: WeightMode, config: ArrayConfig) -> int:
+def steps_of_weights(
+    weights: Sequence[Sequence[int]], mode: WeightMode, config: ArrayConfig
+) -> int:
     """Cycles that the PEs take for a tile of given weights.
 
     Parameters
@@ -146,7 +148,7 @@ def layer_schedule(
     config : ArrayConfig
         The array.
     steps : sequence of int, optional
-        Cycles of each tile in their order, from `tile_steps`, for an array that skips zeros;
+        Cycles of each tile in their order, from `steps_of_weights`, for an array that skips zeros;
         without them each weight takes the most cycles of its mode.
 
     Returns

@@ -56,7 +56,7 @@ def main(
             act_bits=act_bits,
             acc_bits=acc_bits,
             max_depth=max_depth,
-            double_buffered=pe is PEKind.BOOTH_DIGIT,
+            double_buffered=not pe.traits.one_lane,
             drain_rows=2 if rows % 2 == 0 else 1,
         )
         text = to_verilog(MacArray(config), name="mac_array")

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.accelerator_config import RECORD_BYTES, AcceleratorConfig
+from hw.csd import shift_add_cycles
 from hw.descriptor import LayerDescriptor
 from hw.mapping import ConvShape, blocked_groups, describe
 from hw.precision import WeightMode
+from hw.timeline import TileSteps, tile_steps
 from sim import golden, packing
 from sim.golden import Ints
 
@@ -123,6 +125,21 @@ class Layer:
         """Digit planes of every output tile."""
         tiles = self._tiles(self.descriptor(config), config)
         return [used_planes(tile, self.mode, config) for tile in tiles]
+
+    def tile_steps(self, config: AcceleratorConfig) -> list[TileSteps]:
+        """Steps of every output tile, as its weights take them."""
+        array, descriptor = config.array, self.descriptor(config)
+        if not array.pe.traits.skips_zeros:
+            return tile_steps(descriptor, config, planes=self.planes(config))
+        return [
+            TileSteps(
+                words=len(tile),
+                chunks=tuple(
+                    max(shift_add_cycles(int(w), array.max_shift) for w in row) for row in tile
+                ),
+            )
+            for tile in self._tiles(descriptor, config)
+        ]
 
     def results(self, data: bytes, config: AcceleratorConfig) -> NDArray[np.int64]:
         """Take the layer's results from the bytes that came back.

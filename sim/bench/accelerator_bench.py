@@ -18,7 +18,7 @@ import numpy as np
 
 from hw.accelerator_config import AcceleratorConfig
 from hw.descriptor import ErrorCode
-from hw.timeline import RunTimes, run_times, tile_steps
+from hw.timeline import RunTimes, run_times
 from sim.bench.accelerator_coverage import covered
 from sim.bench.accelerator_job import AcceleratorJob
 from sim.bench.axi import Host
@@ -30,12 +30,7 @@ from sim.program import Layer
 
 def expected_times(layers: list[Layer], config: AcceleratorConfig) -> RunTimes:
     """Foretell a run by `hw.timeline`."""
-    described = []
-    for layer in layers:
-        descriptor = layer.descriptor(config)
-        planes = layer.planes(config)
-        described.append((descriptor, tile_steps(descriptor, config, planes=planes)))
-    return run_times(described, config)
+    return run_times([(x.descriptor(config), x.tile_steps(config)) for x in layers], config)
 
 
 def check(layer: Layer, index: int, data: bytes, config: AcceleratorConfig) -> None:

@@ -57,7 +57,7 @@ def layer_features(layer: Layer, config: AcceleratorConfig) -> list[str]:
 def covered(layers: list[Layer], job: AcceleratorJob) -> Hits:
     """Sample a run of layers; return the hits of all bins."""
 
-    @coverage_section(
+    sample_feature = coverage_section(
         CoverPoint("accelerator.feature", xf=lambda feature, mode: feature, bins=list(FEATURES)),
         CoverPoint("accelerator.mode", xf=lambda feature, mode: mode, bins=_MODES),
         CoverCross(
@@ -65,21 +65,11 @@ def covered(layers: list[Layer], job: AcceleratorJob) -> Hits:
             items=["accelerator.feature", "accelerator.mode"],
             ign_bins=[("empty planes", "W2")],  # the only plane
         ),
-    )
-    def sample_feature(feature: str, mode: str) -> None:
-        pass
-
+    )(lambda feature, mode: None)
     switches = [f"{a} to {b}" for a, b in product(_MODES, repeat=2)]
+    sample_switch = CoverPoint("accelerator.switch", bins=switches)(lambda switch: None)
     paces = [f"idle {a.name}, back-pressure {b.name}" for a, b in product(Pace, repeat=2)]
-
-    @CoverPoint("accelerator.switch", bins=switches)
-    def sample_switch(switch: str) -> None:
-        pass
-
-    @CoverPoint("accelerator.pace", bins=paces)
-    def sample_pace(pace: str) -> None:
-        pass
-
+    sample_pace = CoverPoint("accelerator.pace", bins=paces)(lambda pace: None)
     for layer in layers:
         for feature in layer_features(layer, job.config):
             sample_feature(feature, layer.mode.name)
