@@ -127,7 +127,7 @@ class Layer:
         return [used_planes(tile, self.mode, config) for tile in tiles]
 
     def tile_steps(self, config: AcceleratorConfig) -> list[TileSteps]:
-        """Steps of every output tile, as its weights take them."""
+        """Count the steps of every output tile, as its weights take them."""
         array, descriptor = config.array, self.descriptor(config)
         if not array.pe.traits.skips_zeros:
             return tile_steps(descriptor, config, planes=self.planes(config))

@@ -56,7 +56,6 @@ def layer_features(layer: Layer, config: AcceleratorConfig) -> list[str]:
 
 def covered(layers: list[Layer], job: AcceleratorJob) -> Hits:
     """Sample a run of layers; return the hits of all bins."""
-
     sample_feature = coverage_section(
         CoverPoint("accelerator.feature", xf=lambda feature, mode: feature, bins=list(FEATURES)),
         CoverPoint("accelerator.mode", xf=lambda feature, mode: mode, bins=_MODES),
