@@ -9,6 +9,7 @@ from hw.accelerator_config import AcceleratorConfig
 from hw.config import ArrayConfig
 from hw.descriptor import ErrorCode, LayerDescriptor
 from hw.precision import WeightMode
+from hw.schedule import groups_per_tile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +83,10 @@ class ConvShape:
         return pixels * self.out_channels * self.taps * (self.in_channels // self.groups)
 
 
-def blocked_groups(shape: ConvShape, array: ArrayConfig) -> int:
-    """Count the groups that share an output tile, side by side.
-
-    Neighbouring groups are run as one whose weights are block-diagonal: with `cols` channels of a
-    depthwise layer, each pixel's word is read once for all of them, and ``cols`` of ``cols`` x taps
-    lanes work, instead of one group's taps in a whole tile (ADR 0008).
-    """
-    if shape.groups == 1:
-        return 1
+def shared_groups(shape: ConvShape, array: ArrayConfig) -> int:
+    """Count the groups that are run as one; see `hw.schedule.groups_per_tile`."""
     outputs = shape.out_channels // shape.groups
-    fitting = [n for n in range(1, shape.groups + 1) if shape.groups % n == 0]
-    return max(n for n in fitting if n == 1 or n * outputs <= array.cols)
+    return groups_per_tile(groups=shape.groups, outputs=outputs, config=array)
 
 
 def padded_channels(shape: ConvShape, mode: WeightMode, config: AcceleratorConfig) -> int:
@@ -103,7 +96,7 @@ def padded_channels(shape: ConvShape, mode: WeightMode, config: AcceleratorConfi
     make dot products longer. The choice is the smallest that makes the slower of the two fastest.
     """
     array = config.array
-    blocks = blocked_groups(shape, array)
+    blocks = shared_groups(shape, array)
     real = shape.in_channels // shape.groups * blocks
     if shape.groups // blocks > 1:
         return real  # groups lie side by side in memory
@@ -171,7 +164,7 @@ def describe(
     tag: int = 0,
 ) -> LayerDescriptor:
     """Describe a layer; see `hw.descriptor.LayerDescriptor` for the parameters."""
-    groups = shape.groups // blocked_groups(shape, config.array)
+    groups = shape.groups // shared_groups(shape, config.array)
     channels = padded_channels(shape, mode, config)
     return LayerDescriptor(
         mode=mode,

@@ -95,13 +95,14 @@ def pipeline_latency(config: ArrayConfig) -> int:
     return 2 + len(config.stages)  # edge register and accumulator
 
 
-def groups_per_tile(shape: GemmShape, config: ArrayConfig) -> int:
+def groups_per_tile(*, groups: int, outputs: int, config: ArrayConfig) -> int:
     """Count the groups of a grouped convolution that share a tile.
 
-    Several groups stand side by side in the lanes, each with its own columns, the weights of
-    foreign lanes being zero; one group at a time where that does not fit.
+    Neighbouring groups of `outputs` channels each stand side by side in the columns and run as one
+    whose weights are block-diagonal (ADR 0008); one at a time where that does not come out even.
     """
-    return max(1, min(config.lanes // shape.depth, config.cols // shape.outputs, shape.groups))
+    fitting = range(1, min(groups, config.cols // outputs) + 1)
+    return max((n for n in fitting if groups % n == 0), default=1)
 
 
 def steps_of_weights(
@@ -164,7 +165,7 @@ def layer_schedule(
     """
     if shape.depth > config.max_depth:
         raise ValueError(f"depth must be at most max_depth = {config.max_depth}, not {shape.depth}")
-    packed = groups_per_tile(shape, config)
+    packed = groups_per_tile(groups=shape.groups, outputs=shape.outputs, config=config)
     group_sets = _ceil(shape.groups, packed)
     chunks = _ceil(shape.depth * packed, config.chunk_depth(mode))
     pixel_tiles = _ceil(shape.pixels, config.rows)

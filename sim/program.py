@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hw.accelerator_config import RECORD_BYTES, AcceleratorConfig
 from hw.csd import shift_add_cycles
 from hw.descriptor import LayerDescriptor
-from hw.mapping import ConvShape, blocked_groups, describe
+from hw.mapping import ConvShape, describe, shared_groups
 from hw.precision import WeightMode
 from hw.timeline import TileSteps, tile_steps
 from sim import golden, packing
@@ -165,7 +165,7 @@ class Layer:
     def _tiles(self, descriptor: LayerDescriptor, config: AcceleratorConfig) -> list[Ints]:
         """Weights of each output tile, int [K, cols], zeros where there are none."""
         shape, cols = self.shape, config.array.cols
-        blocks = blocked_groups(shape, config.array)
+        blocks = shared_groups(shape, config.array)
         inputs = shape.in_channels // shape.groups
         outputs = shape.out_channels // shape.groups
         tiles: list[Ints] = []

@@ -36,13 +36,16 @@ def test_short_tiles_wait_for_the_results_before_them() -> None:
     assert tile_interval(steps=30, config=in_place) == 30 + 7
 
 
-def test_depthwise_groups_share_the_lanes() -> None:
+def test_depthwise_groups_share_the_columns() -> None:
     config = ArrayConfig()
+    assert groups_per_tile(groups=64, outputs=1, config=config) == 8
+    assert groups_per_tile(groups=9, outputs=1, config=config) == 3, "a divisor of the groups"
+    assert groups_per_tile(groups=4, outputs=9, config=config) == 1, "one does not fit"
     shape = GemmShape(pixels=49, depth=9, outputs=1, groups=64)
-    assert groups_per_tile(shape, config) == 3
     plan = layer_schedule(shape, WeightMode.W8, config)
-    assert plan.tiles == 22 * 7
-    assert plan.active_cycles == 22 * 7 * 4
+    assert plan.tiles == 8 * 7
+    # 72 products of 8 channels in 3 chunks of 32
+    assert plan.active_cycles == 8 * 7 * 3 * 4
 
 
 def test_layer_that_is_too_deep_is_refused() -> None:
