@@ -58,7 +58,7 @@ class Layer:
     wrap: bool = False
     tag: int = 0
 
-    def expected(self) -> NDArray[np.int64]:
+    def expected(self, config: AcceleratorConfig) -> NDArray[np.int64]:
         """Results by the golden model, int64 [OH * OW, M]."""
         shape = self.shape
         padded = np.pad(
@@ -87,7 +87,10 @@ class Layer:
             low=bounds[0],
             high=bounds[1],
         )
-        return result & 0xFF if self.wrap else result
+        if not self.wrap:
+            return result
+        span = 1 << config.array.act_bits
+        return (result - config.array.act_min) % span + config.array.act_min
 
     def descriptor(self, config: AcceleratorConfig) -> LayerDescriptor:
         """Return the layer's descriptor."""

@@ -22,7 +22,12 @@ from sim.bench.pace import Pace
 from sim.bench.runner import run_bench
 
 COVERAGE = Path(__file__).parents[1] / "build" / "coverage"
-SCRATCHPADS = {"bank_channels": 4, "act_words": 144, "weight_words": 256, "channel_tiles": 32}
+SCRATCHPADS: dict[str, int] = {
+    "bank_channels": 4,
+    "act_words": 144,
+    "weight_words": 256,
+    "channel_tiles": 32,
+}
 SMALL = AcceleratorConfig(
     array=ArrayConfig(rows=4, cols=4, lanes=4, drain_rows=1, max_depth=144), **SCRATCHPADS
 )
@@ -54,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def _paced(idle: Pace, back_pressure: Pace) -> AcceleratorJob:
-    seed = 100 + 10 * list(Pace).index(idle) + list(Pace).index(back_pressure)
+    seed = 10 * list(Pace).index(idle) + list(Pace).index(back_pressure)
     specs = tuple(random_specs(SMALL, count=LAYERS, seed=seed, most_pixels=24))
     return AcceleratorJob(
         config=SMALL, specs=specs, idle=idle, back_pressure=back_pressure, seed=seed
@@ -83,30 +88,21 @@ def test_every_kind_of_error_is_told_and_hangs_nothing(run: Run) -> None:
     assert set(errors) == {code.name for code in ErrorCode} - {"NONE"}
 
 
-ARRAYS = {
-    "bits": ArrayConfig(rows=2, cols=4, lanes=8, pe=PEKind.BIT_PLANE, max_depth=144),
-    "radix4": ArrayConfig(rows=4, cols=4, lanes=4, pe=PEKind.RADIX4_DIGIT, max_depth=144),
-    "planes": ArrayConfig(rows=2, cols=4, lanes=8, pe=PEKind.DIGIT_PLANES, max_depth=144),
-    "shift-add": ArrayConfig(
-        rows=4, cols=4, lanes=1, pe=PEKind.SHIFT_ADD, max_depth=144, drain_rows=1
-    ),
-    "int8": ArrayConfig(
-        rows=4,
-        cols=4,
-        lanes=1,
-        pe=PEKind.INT8_MAC,
-        max_depth=144,
-        drain_rows=1,
-        double_buffered=False,
-    ),
-    "dot": ArrayConfig(rows=2, cols=4, lanes=2, pe=PEKind.INT8_DOT, max_depth=144),
-    "signed": ArrayConfig(rows=2, cols=4, lanes=4, act_signed=True, act_bits=6, max_depth=144),
+ARRAYS: dict[str, dict[str, Any]] = {
+    "bits": {"rows": 2, "lanes": 8, "pe": PEKind.BIT_PLANE},
+    "radix4": {"rows": 4, "lanes": 4, "pe": PEKind.RADIX4_DIGIT},
+    "planes": {"rows": 2, "lanes": 8, "pe": PEKind.DIGIT_PLANES},
+    "shift-add": {"rows": 4, "lanes": 1, "pe": PEKind.SHIFT_ADD},
+    "int8": {"rows": 4, "lanes": 1, "pe": PEKind.INT8_MAC, "double_buffered": False},
+    "dot": {"rows": 2, "lanes": 2, "pe": PEKind.INT8_DOT},
+    "signed": {"rows": 2, "lanes": 4, "act_signed": True, "act_bits": 6},
 }
 
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_every_kind_of_pe_runs_layers(name: str, run: Run) -> None:
-    config = AcceleratorConfig(array=ARRAYS[name], **SCRATCHPADS | {"weight_words": 640})
+    array = ArrayConfig(cols=4, drain_rows=1, max_depth=144, **ARRAYS[name])
+    config = AcceleratorConfig(array=array, **SCRATCHPADS | {"weight_words": 640})
     specs = tuple(random_specs(config, count=5, seed=11, most_pixels=12))
     assert run(AcceleratorJob(config=config, specs=specs))["layers"] == 5
 
@@ -124,9 +120,9 @@ def test_two_hundred_random_layers_take_the_cycles_of_the_timeline(
 
 
 def test_a_deep_product_keeps_the_array_busy(run: Run) -> None:
-    shape = ConvShape.gemm(pixels=16, depth=144, outputs=16)
+    shape = ConvShape.gemm(pixels=64, depth=36, outputs=16)
     for mode in WeightMode:
         spec = LayerSpec(shape=shape, mode=mode, seed=1)
         counters = run(AcceleratorJob(config=SMALL, specs=(spec,)))["counters"]
         work = counters["STEP_CYCLES"] / (counters["STEP_CYCLES"] + counters["STALL_CYCLES"])
-        assert work > 0.9, mode
+        assert work > 0.95, mode

@@ -35,7 +35,7 @@ def expected_times(layers: list[Layer], config: AcceleratorConfig) -> RunTimes:
 
 def check(layer: Layer, index: int, data: bytes, config: AcceleratorConfig) -> None:
     """Compare a layer's results with the golden model."""
-    got, expected = layer.results(data, config), layer.expected()
+    got, expected = layer.results(data, config), layer.expected(config)
     if not np.array_equal(got, expected):
         pixel, channel = np.argwhere(got != expected)[0]
         raise AssertionError(

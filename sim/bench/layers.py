@@ -65,9 +65,9 @@ def random_specs(
         mode = list(WeightMode)[rng.integers(4)]
         shape = _random_shape(rng, config)
         keep_acts = keep_weights = False
-        if specs and kept < 0.25:
+        if specs and kept < 0.4:
             before = specs[-1]
-            if kept < 0.12:
+            if kept < 0.15:
                 keep_weights, shape, mode = True, before.shape, before.mode
             elif before.shape.groups == 1:
                 keep_acts = True
