@@ -123,9 +123,7 @@ class Engine(Component):
             loader.ended.eq((under_way == 0) & results.empty),
             self.done.eq(loader.complete & loader.ended),
             self.stepping.eq(array.control.step),
-            self.stalled.eq(
-                (tile_feed.layer_valid | tile_feed.tiles.valid) & ~array.control.step
-            ),
+            self.stalled.eq((tile_feed.layer_valid | tile_feed.tiles.valid) & ~array.control.step),
             self.skipped.eq(tile_feed.skipped),
         ]
         with m.If(self.start & ~self.busy):

@@ -155,9 +155,7 @@ class Im2col(Component):
                 cursor.x.eq(Mux(line_end, -layer.pad_left, here.x + layer.stride)),
                 cursor.y.eq(here.y + Mux(line_end, layer.stride, 0)),
                 cursor.pixel.eq(
-                    here.pixel
-                    + layer.stride
-                    + Mux(line_end, layer.row_step - layer.row_span, 0)
+                    here.pixel + layer.stride + Mux(line_end, layer.row_step - layer.row_span, 0)
                 ),
             ]
             for row in range(rows):
@@ -183,9 +181,7 @@ class Im2col(Component):
                     position.x.eq(position.x + step.x - Mux(wraps, layer.row_span, 0)),
                     position.y.eq(position.y + step.y + Mux(wraps, layer.stride, 0)),
                     position.pixel.eq(
-                        position.pixel
-                        + step.pixel
-                        + Mux(wraps, layer.row_step - layer.row_span, 0)
+                        position.pixel + step.pixel + Mux(wraps, layer.row_step - layer.row_span, 0)
                     ),
                 ]
         return placed, positions

@@ -223,7 +223,9 @@ def act_bytes(act: Ints, config: AcceleratorConfig) -> bytes:
     array = config.array
     short = (-act.shape[0] % array.rows, -act.shape[1] % array.cols)
     full = np.pad(act, ((0, short[0]), (0, short[1])))
-    tiles = full.reshape(-1, array.drain_rows, array.drain_cycles, full.shape[1] // array.cols, array.cols)
+    tiles = full.reshape(
+        -1, array.drain_rows, array.drain_cycles, full.shape[1] // array.cols, array.cols
+    )
     ordered = tiles.transpose(0, 3, 2, 1, 4)
     return (ordered & 0xFF).astype(np.uint8).tobytes()
 
