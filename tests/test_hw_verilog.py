@@ -91,7 +91,7 @@ def test_without_a_file_the_command_asks_for_one() -> None:
 def test_memories_begin_as_zeros_and_other_initial_values_stay() -> None:
     class Memories(Component):
         def __init__(self) -> None:
-            super().__init__({"address": In(2), "zeros": Out(4), "values": Out(4)})
+            super().__init__({"address": In(2), "from_zeros": Out(4), "from_values": Out(4)})
 
         def elaborate(self, platform: object) -> Module:
             m = Module()
@@ -102,7 +102,10 @@ def test_memories_begin_as_zeros_and_other_initial_values_stay() -> None:
                 if not init:
                     write = memory.write_port()
                     m.d.comb += [write.en.eq(1), write.addr.eq(3), write.data.eq(self.address)]
-                m.d.comb += [port.addr.eq(self.address), getattr(self, name).eq(port.data)]
+                m.d.comb += [
+                    port.addr.eq(self.address),
+                    getattr(self, f"from_{name}").eq(port.data),
+                ]
             return m
 
     text = to_verilog(Memories(), name="memories")
