@@ -94,10 +94,8 @@ class Check(Component):
     def _copy(self, m: Module) -> None:
         """Take over what needs no product."""
         config, array, d, layer = self.config, self.config.array, self.descriptor, self.layer
-        same = ("mode", "kernel_h", "kernel_w", "stride", "pad_top", "pad_left", "in_h", "in_w")
-        same += ("out_w", "groups", "group_channels", "out_tiles", "in_zero_point")
-        same += ("out_zero_point", "low", "high")
-        m.d.sync += [layer[name].eq(d[name]) for name in same]
+        same = layer.shape().members.keys() & d.shape().members.keys()
+        m.d.sync += [layer[name].eq(d[name]) for name in sorted(same)]
         m.d.sync += [
             layer.wrap.eq(d.flags[FLAGS.index("wrap")]),
             layer.last.eq(d.flags[FLAGS.index("last")]),

@@ -1,8 +1,9 @@
-"""The base of all gateware components."""
+"""The base of all gateware components, and signals with fields."""
 
 from typing import TYPE_CHECKING, Any
 
-from amaranth.lib import wiring
+from amaranth import Signal
+from amaranth.lib import data, wiring
 
 if TYPE_CHECKING:
 
@@ -13,3 +14,10 @@ if TYPE_CHECKING:
             """Return a port."""
 else:
     Component = wiring.Component
+
+
+def structured(
+    layout: data.StructLayout, *, name: str, reset_less: bool = False
+) -> "data.View[data.StructLayout]":
+    """Signal of a structure, seen as its fields."""
+    return data.View(layout, Signal(layout.size, name=name, reset_less=reset_less))

@@ -1,5 +1,7 @@
 """The sequencer with its scratchpads around the array: packets of layers in, activations out."""
 
+from typing import Any
+
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
@@ -141,7 +143,7 @@ class Engine(Component):
         slots = config.bank_channels // cols
         chunks: list[Signal] = []
         for row in range(config.array.rows):
-            bank = Memory(
+            bank: Memory[Any, Any] = Memory(
                 shape=data.ArrayLayout(cols * width, slots), depth=2 * config.act_words, init=[]
             )
             m.submodules[f"bank_{row}"] = bank
@@ -157,7 +159,7 @@ class Engine(Component):
                 read.addr.eq(im2col.bank_address[row]),
                 im2col.bank_data[row].eq(read.data),
             ]
-            patch = Memory(
+            patch: Memory[Any, Any] = Memory(
                 shape=data.ArrayLayout(width, config.array.lanes),
                 depth=PATCHES * config.patch_chunks,
                 init=[],
@@ -183,9 +185,10 @@ class Engine(Component):
     def _weights(self, m: Module, loader: Loader, feed: WeightFeed, array: MacArray) -> None:
         """Connect the weight scratchpad."""
         config, weights = self.config, loader.weights
-        m.submodules.weights = memory = Memory(
+        memory: Memory[Any, Any] = Memory(
             shape=8 * config.weight_word_bytes, depth=2 * config.weight_words, init=[]
         )
+        m.submodules.weights = memory
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [
             write.addr.eq(weights.address),
@@ -202,10 +205,12 @@ class Engine(Component):
         """Connect the store of output channels' parameters."""
         config, parameters = self.config, loader.parameters
         depth = 2 * config.channel_tiles
-        m.submodules.channels = channels = Memory(
+        channels: Memory[Any, Any] = Memory(
             shape=data.ArrayLayout(CHANNEL, config.array.cols), depth=depth, init=[]
         )
-        m.submodules.planes = planes = Memory(shape=2, depth=depth, init=[])
+        planes: Memory[Any, Any] = Memory(shape=2, depth=depth, init=[])
+        m.submodules.channels = channels
+        m.submodules.planes = planes
         for memory, value in ((channels, parameters.channels), (planes, parameters.planes)):
             write = memory.write_port()
             m.d.comb += [

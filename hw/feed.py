@@ -8,7 +8,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.accelerator_config import AcceleratorConfig
-from hw.component import Component
+from hw.component import Component, structured
 from hw.control import TILE
 from hw.im2col import PATCHES
 from hw.layer import COUNT_BITS, layer_layout
@@ -192,7 +192,9 @@ class TileFeed(Component):
         m = Module()
         config, layer = self.config, self.layer
         tile, pixel_tile = Signal(range(config.channel_tiles)), Signal(COUNT_BITS)
-        held = Signal(data.StructLayout({"mode": 2, "chunks": range(config.patch_chunks)}))
+        held = structured(
+            data.StructLayout({"mode": 2, "chunks": range(config.patch_chunks)}), name="held"
+        )
         last_tile = tile == layer.tiles - 1
         last = last_tile & (pixel_tile == layer.pixel_tiles - 1)
         read = stream_reads(

@@ -10,7 +10,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.accelerator_config import AcceleratorConfig
-from hw.component import Component
+from hw.component import Component, structured
 from hw.layer import COUNT_BITS, layer_layout, pixel_bits
 from hw.precision import WeightMode
 
@@ -79,7 +79,7 @@ class Im2col(Component):
     def _taps(self, m: Module, *, accept: Signal, ready: Signal) -> "data.View[data.StructLayout]":
         """Walk through pixel tiles, groups and taps; give the pixels under the current tap."""
         rows, layer = self.config.array.rows, self.layer
-        tap = Signal(self._tap_layout())
+        tap = structured(self._tap_layout(), name="tap")
         tile, group = Signal(COUNT_BITS), Signal(16)
         tap_y, tap_x, tap_row = Signal(8), Signal(8), Signal(pixel_bits(self.config))
         free = Signal(range(PATCHES + 1), init=PATCHES)
@@ -136,8 +136,8 @@ class Im2col(Component):
         layer, rows = self.layer, self.config.array.rows
         bits = pixel_bits(self.config)
         layout = data.StructLayout({"out_x": 17, "x": COORDINATE, "y": COORDINATE, "pixel": bits})
-        positions = [Signal(layout, name=f"position_{r}", reset_less=True) for r in range(rows)]
-        cursor, here, step = (Signal(layout, name=name) for name in ("cursor", "here", "step"))
+        positions = [structured(layout, name=f"position_{r}", reset_less=True) for r in range(rows)]
+        cursor, here, step = (structured(layout, name=n) for n in ("cursor", "here", "step"))
         placed, walk = Signal(), Signal(range(rows + 1))
         m.d.comb += here.eq(cursor)
         with m.If(walk == 0):
@@ -198,18 +198,18 @@ class Im2col(Component):
         config, layer = self.config, self.layer
         array, rows = config.array, config.array.rows
         row_bits = (rows - 1).bit_length()
-        held = Signal(self._tap_layout(), reset_less=True)
+        held = structured(self._tap_layout(), name="held", reset_less=True)
         fields = ("piece_log2", "in_zero_point", "act_half", "plane", "mode", "group_channels")
-        mine = Signal(
-            data.StructLayout({f: layer_layout(config).members[f] for f in fields}),
-            reset_less=True,
+        members = layer_layout(config).members
+        mine = structured(
+            data.StructLayout({f: members[f] for f in fields}), name="mine", reset_less=True
         )
-        request = Signal(self._request_layout())
+        request = structured(self._request_layout(), name="request")
         busy, half = Signal(), Signal()
         place = data.StructLayout(
             {"channel": range(config.bank_channels), "base": range(config.act_words)}
         )
-        here, start, after = (Signal(place, name=name) for name in ("at", "start", "after"))
+        here, start, after = (structured(place, name=n) for n in ("at", "start", "after"))
         pending, piece = Signal(rows), Signal(16)
         lane, chunk = Signal(range(array.lanes)), Signal(range(config.patch_chunks))
 
@@ -306,8 +306,8 @@ class Im2col(Component):
         """Two cycles from a request: its words, turned and repeated to all lanes."""
         config, array = self.config, self.config.array
         width, channels = array.act_bits, config.bank_channels
-        read = Signal(request.shape(), name="read")
-        write = Signal(request.shape(), name="write")
+        read = structured(request.shape(), name="read")
+        write = structured(request.shape(), name="write")
         m.d.sync += [read.eq(request), write.eq(read)]
         m.d.comb += [
             self.address.eq(write.address),

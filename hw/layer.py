@@ -10,7 +10,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.accelerator_config import AcceleratorConfig
-from hw.component import Component
+from hw.component import Component, structured
 
 COUNT_BITS = 32
 """Bits of counts of pixels and their tiles."""
@@ -115,7 +115,7 @@ class LayerQueue(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        slots = [Signal(self.layout, name=f"slot_{i}", reset_less=True) for i in range(2)]
+        slots = [structured(self.layout, name=f"slot_{i}", reset_less=True) for i in range(2)]
         tail = Signal()
         with m.If(self.push):
             m.d.sync += tail.eq(~tail)

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.accelerator_config import AcceleratorConfig
 from hw.check import DESCRIPTOR, Check
-from hw.component import Component
+from hw.component import Component, structured
 from hw.descriptor import DESCRIPTOR_BYTES, FLAGS, ErrorCode
 from hw.layer import layer_layout
 from hw.sections import ActSection, ParameterSection, Section, WeightSection
@@ -67,7 +67,7 @@ class Loader(Component):
         m.submodules.parameters = parameters
         m.submodules.weights = weights
         m.submodules.acts = acts
-        d = Signal(DESCRIPTOR, reset_less=True)
+        d = structured(DESCRIPTOR, name="descriptor", reset_less=True)
         beat = Signal(range(DESCRIPTOR_BYTES))
         cut, take, act_half, weight_half = Signal(), Signal(), Signal(), Signal()
         keep_acts = d.flags[FLAGS.index("keep_acts")]
@@ -87,6 +87,7 @@ class Loader(Component):
             self.layer.act_half.eq(act_half),
             self.layer.weight_half.eq(weight_half),
         ]
+        resident = self._resident(m, check, keep_acts, keep_weights)
         with m.If(take):
             m.d.sync += cut.eq(self.in_last)
 
@@ -125,7 +126,7 @@ class Loader(Component):
             with m.State("checked"):
                 with m.If(check.error != ErrorCode.NONE):
                     fail(check.error)
-                with m.Elif(~self._resident(m, check, keep_acts, keep_weights)):
+                with m.Elif(~resident):
                     fail(ErrorCode.RESIDENT)
                 with m.Elif(self.room):
                     m.next = "push"
@@ -174,9 +175,8 @@ class Loader(Component):
         acts = ("plane", "in_h", "in_w")
         weights = ("mode", "chunks", "tiles")
         fields = layer_layout(self.config).members
-        held = Signal(
-            data.StructLayout({name: fields[name] for name in (*acts, *weights)}), name="held"
-        )
+        kept = data.StructLayout({name: fields[name] for name in (*acts, *weights)})
+        held = structured(kept, name="held")
         channel_tiles = Signal(16)
         have = Signal()
         with m.If(self.push):
@@ -187,6 +187,5 @@ class Loader(Component):
         same_acts = Cat(*[held[name] == check.layer[name] for name in acts]).all()
         same_acts &= channel_tiles == check.channel_tiles
         same_weights = Cat(*[held[name] == check.layer[name] for name in weights]).all()
-        return (have | ~(keep_acts | keep_weights)) & (
-            (same_acts | ~keep_acts) & (same_weights | ~keep_weights)
-        )
+        fits: Value = (same_acts | ~keep_acts) & (same_weights | ~keep_weights)
+        return fits & (have | ~(keep_acts | keep_weights))

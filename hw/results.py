@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.accelerator_config import AcceleratorConfig
 from hw.array import psum_layout
-from hw.component import Component
+from hw.component import Component, structured
 from hw.layer import COUNT_BITS, layer_layout
 from hw.requant import CHANNEL, LATENCY, Requantiser
 
@@ -69,7 +69,7 @@ class Results(Component):
         bounds = data.StructLayout(
             {"zero_point": array.act_bits, "low": array.act_bits, "high": array.act_bits, "wrap": 1}
         )
-        early = Signal(bounds)
+        early = structured(bounds, name="bounds")
         m.d.comb += [
             early.zero_point.eq(self.layer.out_zero_point),
             early.low.eq(self.layer.low),
@@ -120,7 +120,7 @@ class Results(Component):
         ready = Signal()
         last_row = self.psum_valid & (self.psum.row == config.array.drain_cycles - 1)
         last_tile = tile == layer.tiles - 1
-        last = last_row & last_tile & (pixel_tile == layer.pixel_tiles - 1)
+        last: Value = last_row & last_tile & (pixel_tile == layer.pixel_tiles - 1)
         behind = Mux(last_row, Mux(last_tile, 0, tile + 1), tile)
         half = Mux(last, self.following.weight_half, layer.weight_half)
         m.d.comb += [

@@ -1,13 +1,17 @@
 """Tiles, cycles and operand traffic of a layer on an array: the one source of both.
 
 A tile is ``rows`` pixels x ``cols`` output channels. Its dot products run in chunks of ``lanes``
-products; a chunk takes one cycle per digit of the weight mode. Results leave the array
-`drain_rows` rows a cycle. `layer_schedule` equals what the RTL takes; the co-simulation asserts it.
+products; a chunk takes one cycle per digit of the weight mode, or what `ArrayConfig.steps` says.
+Results leave the array `drain_rows` rows a cycle. `layer_schedule` equals what the RTL takes; the
+co-simulation asserts it. On a shift-add array the cycles depend on the weights: it is exact with
+the `steps_of_weights` of the layer's tiles, and an upper bound without.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hw.config import ArrayConfig, PEKind
+from hw.config import ArrayConfig
+from hw.csd import shift_add_cycles
 from hw.precision import WeightMode
 
 
@@ -60,8 +64,8 @@ class LayerSchedule:
     active_cycles : int
         Cycles in which the PEs take a step.
     utilisation : float
-        Share of the lanes of all PEs that do useful work in an active cycle, 0 to 1; the others
-        are beyond a border of the layer.
+        Share of the products of all chunks that are the layer's, 0 to 1; the others are beyond
+        one of its borders.
     cycles : int
         Cycles from the first step to the last result, idle ones included.
     weight_bits : int
@@ -88,26 +92,52 @@ class LayerSchedule:
 
 def pipeline_latency(config: ArrayConfig) -> int:
     """Clock edges from the operands of a step to their sum in the accumulator."""
-    return 4 if config.pe is PEKind.BOOTH_DIGIT else 3
+    return 2 + len(config.stages)  # edge register and accumulator
 
 
-def groups_per_tile(shape: GemmShape, config: ArrayConfig) -> int:
+def groups_per_tile(*, groups: int, outputs: int, config: ArrayConfig) -> int:
     """Count the groups of a grouped convolution that share a tile.
 
-    Several groups stand side by side in the lanes, each with its own columns, the weights of
-    foreign lanes being zero; one group at a time where that does not fit.
+    Neighbouring groups of `outputs` channels each stand side by side in the columns and run as one
+    whose weights are block-diagonal (ADR 0008); one at a time where that does not come out even.
     """
-    return max(1, min(config.lanes // shape.depth, config.cols // shape.outputs, shape.groups))
+    fitting = range(1, min(groups, config.cols // outputs) + 1)
+    return max((n for n in fitting if groups % n == 0), default=1)
+
+
+def steps_of_weights(
+    weights: Sequence[Sequence[int]], mode: WeightMode, config: ArrayConfig
+) -> int:
+    """Cycles that the PEs take for a tile of given weights.
+
+    Parameters
+    ----------
+    weights : sequence of sequence of int, [K][cols]
+        Within `mode`; they count only where the kind skips zeros. Columns wait for the slowest.
+    mode : WeightMode
+        Their precision.
+    config : ArrayConfig
+        The array.
+    """
+    if config.pe.traits.skips_zeros:
+        return sum(max(shift_add_cycles(w, config.max_shift) for w in row) for row in weights)
+    return _ceil(len(weights), config.chunk_depth(mode)) * config.steps(mode)
 
 
 def tile_interval(*, steps: int, config: ArrayConfig) -> int:
-    """Cycles between the last steps of two successive tiles of `steps` steps each."""
+    """Cycles from the last step of a tile to that of the next one, which takes `steps` steps."""
     if config.double_buffered:
         return max(steps, config.drain_cycles)
     return steps + config.drain_cycles - 1
 
 
-def layer_schedule(shape: GemmShape, mode: WeightMode, config: ArrayConfig) -> LayerSchedule:
+def layer_schedule(
+    shape: GemmShape,
+    mode: WeightMode,
+    config: ArrayConfig,
+    *,
+    steps: Sequence[int] | None = None,
+) -> LayerSchedule:
     """Tiles, cycles and traffic of one inference of a layer.
 
     Parameters
@@ -118,6 +148,9 @@ def layer_schedule(shape: GemmShape, mode: WeightMode, config: ArrayConfig) -> L
         Precision of its weights.
     config : ArrayConfig
         The array.
+    steps : sequence of int, optional
+        Cycles of each tile in their order, from `steps_of_weights`, for an array that skips zeros;
+        without them each weight takes the most cycles of its mode.
 
     Returns
     -------
@@ -127,32 +160,35 @@ def layer_schedule(shape: GemmShape, mode: WeightMode, config: ArrayConfig) -> L
     Raises
     ------
     ValueError
-        If a dot product is longer than the accumulator was proven for.
+        If a dot product is longer than the accumulator was proven for, or `steps` are not one
+        number a tile.
     """
     if shape.depth > config.max_depth:
         raise ValueError(f"depth must be at most max_depth = {config.max_depth}, not {shape.depth}")
-    packed = groups_per_tile(shape, config)
+    packed = groups_per_tile(groups=shape.groups, outputs=shape.outputs, config=config)
     group_sets = _ceil(shape.groups, packed)
     chunks = _ceil(shape.depth * packed, config.chunk_depth(mode))
     pixel_tiles = _ceil(shape.pixels, config.rows)
     output_tiles = _ceil(shape.outputs * packed, config.cols)
     tiles = group_sets * pixel_tiles * output_tiles
-    steps = chunks * config.steps(mode)
-    weight_words = chunks * config.weight_items(mode)
+    most = chunks * config.steps(mode)
+    if steps is None:
+        active = tiles * most
+        waits = (tiles - 1) * tile_interval(steps=most, config=config) + most
+    elif len(steps) != tiles:
+        raise ValueError(f"steps must be one number for each of {tiles} tiles, not {len(steps)}")
+    else:
+        active = sum(steps)
+        waits = steps[0] + sum(tile_interval(steps=s, config=config) for s in steps[1:])
+    weight_words = tiles * chunks * config.weight_items(mode)
     return LayerSchedule(
         tiles=tiles,
-        active_cycles=tiles * steps,
+        active_cycles=active,
         utilisation=shape.macs
-        * config.steps(mode)
-        / (tiles * steps * config.rows * config.cols * config.lanes),
-        cycles=(tiles - 1) * tile_interval(steps=steps, config=config)
-        + steps
-        + pipeline_latency(config)
-        + config.double_buffered
-        + config.drain_cycles
-        - 1,
-        weight_bits=tiles * weight_words * config.cols * config.lanes * config.weight_field_bits,
-        act_bits=tiles * chunks * config.rows * config.lanes * config.act_bits,
+        / (tiles * chunks * config.rows * config.cols * config.chunk_depth(mode)),
+        cycles=waits + pipeline_latency(config) + config.double_buffered + config.drain_cycles - 1,
+        weight_bits=weight_words * config.cols * config.lanes * config.weight_field_bits,
+        act_bits=tiles * chunks * config.rows * config.chunk_depth(mode) * config.act_bits,
         output_bits=shape.pixels * shape.outputs * shape.groups * config.act_bits,
     )
 

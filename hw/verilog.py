@@ -70,8 +70,8 @@ def array_config(
 ) -> ArrayConfig:
     """Return a configuration with other values where they are given, and what follows from them.
 
-    If the rows that leave in a cycle do not divide the rows, one leaves in a cycle; PEs of one
-    lane give their results through the accumulators, the smaller choice for them.
+    If the rows that leave in a cycle do not divide the rows, one leaves in a cycle; PEs of
+    one lane give their results through the accumulators, the smaller choice for them.
 
     Raises
     ------
@@ -79,17 +79,16 @@ def array_config(
         If the values do not fit each other.
     """
     rows = base.rows if rows is None else rows
-    lanes = base.lanes if lanes is None else lanes
     return replace(
         base,
         rows=rows,
         cols=base.cols if cols is None else cols,
-        lanes=lanes,
+        lanes=base.lanes if lanes is None else lanes,
         pe=pe or base.pe,
         act_bits=base.act_bits if act_bits is None else act_bits,
         acc_bits=base.acc_bits if acc_bits is None else acc_bits,
         max_depth=base.max_depth if max_depth is None else max_depth,
-        double_buffered=base.double_buffered and lanes != 1,
+        double_buffered=base.double_buffered and not (pe or base.pe).traits.one_lane,
         drain_rows=base.drain_rows if rows % base.drain_rows == 0 else 1,
     )
 

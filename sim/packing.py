@@ -1,8 +1,10 @@
 """Weights as they lie in the array's memory: binary, packed at the mode's width.
 
-A memory word feeds one step of one column. On a digit-serial array the word of digit ``d`` holds
-bits ``2d + 1`` and ``2d`` of `lanes` weights, so a layer of b-bit weights takes exactly b bits a
-weight (up to the filling of its last chunk) and every mode reads the same number of bits a cycle.
+On a digit-serial array a memory word feeds one step of one column: the word of digit ``d`` holds
+bits ``2d + 1`` and ``2d`` of `lanes` weights (bit ``d`` on bit planes), so a layer of b-bit weights
+takes exactly b bits a weight (up to the filling of its last chunk) and every mode reads the same
+number of bits a cycle. On spatial digit planes a word holds all digits of a chunk, plane by plane
+(`hw.planes`); on the other kinds whole weights of eight bits.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.config import ArrayConfig
+from hw.planes import PLANES, place
 from hw.precision import WeightMode
 from sim.golden import Ints
 
@@ -46,8 +49,8 @@ def weight_words(weight: Ints, mode: WeightMode, config: ArrayConfig) -> NDArray
 
     Returns
     -------
-    uint8 [chunks, steps, M, lanes]
-        Two bits a field on a digit-serial array, else the weight as eight bits.
+    uint8 [chunks, items, M, lanes]
+        `weight_field_bits` of the configuration a field.
 
     Raises
     ------
@@ -59,11 +62,17 @@ def weight_words(weight: Ints, mode: WeightMode, config: ArrayConfig) -> NDArray
             f"weight must be from {mode.min} to {mode.max} at {mode.name}, "
             f"not {weight.min()} to {weight.max()}"
         )
-    chunks = chunk(weight.T, config.lanes).transpose(1, 0, 2)  # [chunks, M, lanes]
-    if config.steps(WeightMode.W8) == 1:
-        return (chunks[:, None] & 0xFF).astype(np.uint8)
-    shifts = 2 * np.arange(mode.digits)[None, :, None, None]
-    return (chunks[:, None] >> shifts & 3).astype(np.uint8)
+    depth, bits = config.chunk_depth(mode), config.weight_field_bits
+    chunks = chunk(weight.T, depth).transpose(1, 0, 2)  # [chunks, M, depth]
+    if config.pe.traits.planes > 1:
+        size = config.lanes // PLANES
+        words = np.zeros((*chunks.shape[:2], config.lanes), np.uint8)
+        for plane, slot, digit in _places(mode):
+            part = chunks[..., slot * size : (slot + 1) * size] >> bits * digit & 3
+            words[..., plane * size : (plane + 1) * size] = part
+        return words[:, None]
+    shifts = bits * np.arange(config.weight_items(mode))[None, :, None, None]
+    return (chunks[:, None] >> shifts & (1 << bits) - 1).astype(np.uint8)
 
 
 def weights_from_words(
@@ -73,7 +82,7 @@ def weights_from_words(
 
     Parameters
     ----------
-    words : uint8 [chunks, steps, M, lanes]
+    words : uint8 [chunks, items, M, lanes]
     mode : WeightMode
     config : ArrayConfig
     depth : int
@@ -83,13 +92,48 @@ def weights_from_words(
     -------
     int64 [K, M]
     """
-    chunks, steps, columns, lanes = words.shape
-    bits = mode.bits if config.steps(WeightMode.W8) > 1 else WeightMode.W8.bits
-    shifts = 2 * np.arange(steps)[None, :, None, None]
-    unsigned = (words.astype(np.int64) << shifts).sum(axis=1)
-    signed: NDArray[np.int64] = unsigned - ((unsigned >> (bits - 1) & 1) << bits)
-    by_depth: NDArray[np.int64] = signed.transpose(0, 2, 1).reshape(chunks * lanes, columns)
+    chunks, items, columns, lanes = words.shape
+    bits = config.weight_field_bits
+    if config.pe.traits.planes > 1:
+        size = lanes // PLANES
+        unsigned = np.zeros((chunks, columns, config.chunk_depth(mode)), np.int64)
+        for plane, slot, digit in _places(mode):
+            part = words[:, 0, :, plane * size : (plane + 1) * size].astype(np.int64)
+            unsigned[..., slot * size : (slot + 1) * size] += part << bits * digit
+    else:
+        shifts = bits * np.arange(items)[None, :, None, None]
+        unsigned = (words.astype(np.int64) << shifts).sum(axis=1)
+    top = mode.bits - 1 if bits < WeightMode.W8.bits else bits - 1
+    signed: NDArray[np.int64] = unsigned - ((unsigned >> top & 1) << top + 1)
+    by_depth: NDArray[np.int64] = signed.transpose(0, 2, 1).reshape(-1, columns)
     return by_depth[:depth]
+
+
+def act_fields(act: Ints, mode: WeightMode, config: ArrayConfig) -> Ints:
+    """Fields of the items of the activation stream of one tile.
+
+    Parameters
+    ----------
+    act : int [rows, K]
+    mode : WeightMode
+        Of the weights.
+    config : ArrayConfig
+        The array.
+
+    Returns
+    -------
+    int [chunks, rows, lanes]
+        Fields beyond the chunk's depth are 0.
+    """
+    depth = config.chunk_depth(mode)
+    chunks = chunk(act, depth).transpose(1, 0, 2)
+    return np.pad(chunks, [(0, 0), (0, 0), (0, config.lanes - depth)])
+
+
+def _places(mode: WeightMode) -> list[tuple[int, int, int]]:
+    """Plane, slot and digit of each plane that holds one."""
+    places = [(plane, place(plane, mode)) for plane in range(PLANES)]
+    return [(plane, *held) for plane, held in places if held is not None]
 
 
 def pack(fields: Ints, bits: int) -> bytes:

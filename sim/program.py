@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.accelerator_config import RECORD_BYTES, AcceleratorConfig
+from hw.csd import shift_add_cycles
 from hw.descriptor import LayerDescriptor
-from hw.mapping import ConvShape, blocked_groups, describe
+from hw.mapping import ConvShape, describe, shared_groups
 from hw.precision import WeightMode
+from hw.timeline import TileSteps, tile_steps
 from sim import golden, packing
 from sim.golden import Ints
 
@@ -56,7 +58,7 @@ class Layer:
     wrap: bool = False
     tag: int = 0
 
-    def expected(self) -> NDArray[np.int64]:
+    def expected(self, config: AcceleratorConfig) -> NDArray[np.int64]:
         """Results by the golden model, int64 [OH * OW, M]."""
         shape = self.shape
         padded = np.pad(
@@ -85,7 +87,10 @@ class Layer:
             low=bounds[0],
             high=bounds[1],
         )
-        return result & 0xFF if self.wrap else result
+        if not self.wrap:
+            return result
+        span = 1 << config.array.act_bits
+        return (result - config.array.act_min) % span + config.array.act_min
 
     def descriptor(self, config: AcceleratorConfig) -> LayerDescriptor:
         """Return the layer's descriptor."""
@@ -124,6 +129,21 @@ class Layer:
         tiles = self._tiles(self.descriptor(config), config)
         return [used_planes(tile, self.mode, config) for tile in tiles]
 
+    def tile_steps(self, config: AcceleratorConfig) -> list[TileSteps]:
+        """Count the steps of every output tile, as its weights take them."""
+        array, descriptor = config.array, self.descriptor(config)
+        if not array.pe.traits.skips_zeros:
+            return tile_steps(descriptor, config, planes=self.planes(config))
+        return [
+            TileSteps(
+                words=len(tile),
+                chunks=tuple(
+                    max(shift_add_cycles(int(w), array.max_shift) for w in row) for row in tile
+                ),
+            )
+            for tile in self._tiles(descriptor, config)
+        ]
+
     def results(self, data: bytes, config: AcceleratorConfig) -> NDArray[np.int64]:
         """Take the layer's results from the bytes that came back.
 
@@ -148,10 +168,10 @@ class Layer:
     def _tiles(self, descriptor: LayerDescriptor, config: AcceleratorConfig) -> list[Ints]:
         """Weights of each output tile, int [K, cols], zeros where there are none."""
         shape, cols = self.shape, config.array.cols
-        blocks = blocked_groups(shape, config.array)
+        blocks = shared_groups(shape, config.array)
         inputs = shape.in_channels // shape.groups
         outputs = shape.out_channels // shape.groups
-        tiles = []
+        tiles: list[Ints] = []
         for group in range(descriptor.groups):
             depth = (shape.kernel_h, shape.kernel_w, descriptor.group_channels)
             block = np.zeros((*depth, descriptor.out_tiles * cols), np.int64)

@@ -16,7 +16,7 @@ from hw.config import ArrayConfig
 from hw.control import Control
 from hw.edge import ActEdge, WeightEdge
 from hw.pe import make_pe
-from hw.pe.signature import CONTROL
+from hw.pe.signature import control_layout
 from hw.precision import WeightMode
 from hw.verilog import to_rtlil
 from synth import activity, timing
@@ -176,8 +176,8 @@ def _timed(
 ) -> dict[str, list[Mapped]]:
     """Load every module with what it drives, then time it with what drives it.
 
-    Loads are taken from the first recipe of each module. The edges' `step`, `first` and `load`
-    come as late as the slowest control, the PEs' inputs as late as the slowest edge.
+    Loads are taken from the first recipe of each module. The edges' `step`, `first`, `last` and
+    `load` come as late as the slowest control, the PEs' inputs as late as the slowest edge.
     """
     first = {name: netlist for (name, _), netlist in reversed(netlists.items())}
     pe, weight_edge, act_edge = first["pe"], first["weight_edge"], first["act_edge"]
@@ -199,9 +199,10 @@ def _timed(
             "control_out": shared("control", config.cols),
         },
         "control": {
-            "control": [edges * DEFAULT_LOAD_FF + past(edges)] * CONTROL.size,
+            "control": [edges * DEFAULT_LOAD_FF + past(edges)] * control_layout(config).size,
             "step": [step],
             "first": [config.cols * sum(weight_edge.input_ff("first")) + past(edges)],
+            "last": [config.cols * sum(weight_edge.input_ff("last")) + past(edges)],
         },
     }
     timed: dict[str, list[Mapped]] = {}
@@ -216,7 +217,7 @@ def _timed(
                     loaded,
                     input_arrival_ns=arrival,
                     input_slew_ns=slew,
-                    late_ns={"step": late, "first": late, "load": late},
+                    late_ns=dict.fromkeys(("step", "first", "last", "load"), late),
                 )
                 timed[name].append(
                     Mapped(

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hw.config import ArrayConfig, PEKind
+from hw.config import ArrayConfig, PEKind, Stage
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, layer_schedule
 
@@ -79,6 +79,8 @@ class ArrayParameters(_Record):
     group: int
     double_buffered: bool
     drain_rows: int
+    registers: tuple[Stage, ...] | None = None
+    max_shift: int = 3
 
     @classmethod
     def of(cls, config: ArrayConfig) -> ArrayParameters:
@@ -151,7 +153,7 @@ class ArrayCost(_Record):
     def macs_per_cycle(self, mode: WeightMode) -> float:
         """Multiply-accumulates per cycle of a full tile."""
         config = self.config
-        return config.rows * config.cols * config.lanes / config.steps(mode)
+        return config.rows * config.cols * config.chunk_depth(mode) / config.steps(mode)
 
     def energy_per_mac_pj(self, mode: WeightMode) -> float:
         """Energy per multiply-accumulate of a full tile, leakage not included."""

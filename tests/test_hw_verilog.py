@@ -114,6 +114,15 @@ def test_memories_begin_as_zeros_and_other_initial_values_stay() -> None:
     assert text.count("initial") == 2
 
 
+def test_verilog_of_another_kind(tmp_path: Path) -> None:
+    target = tmp_path / "mac_array.v"
+    done = _verilog(
+        "--rows", "2", "--cols", "2", "--lanes", "1", "--pe", "shift_add", "-o", str(target)
+    )
+    assert done.returncode == 0, done.stderr
+    assert "shift_add-2x2x1" in done.stdout
+
+
 def test_impossible_array_is_one_line_and_status_2(tmp_path: Path) -> None:
     done = _verilog("--lanes", "0", "-o", str(tmp_path / "x.v"))
     assert done.returncode == 2

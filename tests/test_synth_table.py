@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hw.config import ArrayConfig
+from hw.config import ArrayConfig, PEKind, Stage
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, layer_schedule
 from synth.characterise import design_sha256
@@ -136,6 +136,19 @@ def test_missing_and_truncated_tables_are_one_line(tmp_path: Path) -> None:
     path.write_text(COMMITTED.read_text()[:1000])
     with pytest.raises(CostTableError, match=r"cut\.json: file: Invalid JSON"):
         CostTable.load(path)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ArrayConfig(registers=(Stage.PRODUCT, Stage.SUM)),
+        ArrayConfig(pe=PEKind.SHIFT_ADD, lanes=1, max_shift=2, acc_bits=None),
+    ],
+    ids=lambda config: config.pe.value,
+)
+def test_parameters_give_the_configuration_back_through_json(config: ArrayConfig) -> None:
+    text = ArrayParameters.of(config).model_dump_json()
+    assert ArrayParameters.model_validate_json(text).config() == config
 
 
 def test_unknown_baseline_is_named() -> None:

@@ -1,9 +1,9 @@
 """The accumulator of a PE and the way its result leaves."""
 
 from amaranth import Module, Mux, Signal, Value
-from amaranth.lib import data
 
 from hw.config import ArrayConfig
+from hw.pe.signature import Record
 
 
 def accumulate(
@@ -11,11 +11,12 @@ def accumulate(
     *,
     config: ArrayConfig,
     addend: Value,
-    control: "data.View[data.StructLayout]",
+    control: Record,
     chain_in: Signal,
     chain_out: Signal,
+    carry: Value | None = None,
 ) -> None:
-    """Add `addend` to an accumulator every cycle and wire up its result.
+    """Add `addend`, and the bit `carry`, to an accumulator every cycle and wire up its result.
 
     Sums are modulo ``2**acc_bits``. With an output register results move on while the next tile is
     summed; without one the accumulators themselves shift, and `addend` must be 0 meanwhile.
@@ -30,4 +31,5 @@ def accumulate(
     else:
         feedback |= chain_in & control.drain.replicate(config.acc_bits)
         m.d.comb += chain_out.eq(acc)
-    m.d.sync += acc.eq(feedback + addend)
+    total = feedback + addend
+    m.d.sync += acc.eq(total if carry is None else total + carry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from hw.config import ArrayConfig, PEKind
+from hw.config import ArrayConfig, PEKind, Stage
 from sim.bench.pace import Pace
 
 
@@ -17,32 +17,22 @@ class ArrayJob:
     ----------
     config : ArrayConfig
         The array.
-    kind : str
-        ``random`` (random tiles), ``deepest`` (longest dot products of extremes), or the name of
-        a weight mode (a layer without stalls, cycles compared with the schedule).
     seed : int
         Of operands and stalls.
     tiles : int
-        How many.
-    depth : int
-        Dot product length of a layer.
-    idle : float
-        Chance of an idle cycle before each operand.
-    busy : float
-        Chance that the consumer has no room in a cycle.
+        Random tiles under each pair of stalls.
+    deepest : bool
+        Whether the longest dot products of extreme operands are run, too.
     """
 
     config: ArrayConfig
-    kind: str
     seed: int
-    tiles: int = 1
-    depth: int = 1
-    idle: float = 0.0
-    busy: float = 0.0
+    tiles: int
+    deepest: bool = True
 
     def to_json(self) -> str:
         """Serialise."""
-        return json.dumps(asdict(self), default=lambda kind: kind.value)
+        return json.dumps(asdict(self), default=lambda member: member.value)
 
     @classmethod
     def from_json(cls, text: str) -> ArrayJob:
@@ -50,6 +40,8 @@ class ArrayJob:
         fields = json.loads(text)
         config = fields.pop("config")
         config["pe"] = PEKind(config["pe"])
+        if config["registers"] is not None:
+            config["registers"] = tuple(Stage(stage) for stage in config["registers"])
         return cls(config=ArrayConfig(**config), **fields)
 
 

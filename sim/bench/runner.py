@@ -96,5 +96,5 @@ def run_bench(verilog: str, *, top: str, bench: str, job: str, build: Path) -> d
     if not report.exists():
         lines = log.read_text(encoding="utf-8").splitlines()
         reasons = [line.strip() for line in lines if "AssertionError" in line]
-        raise AssertionError(f"{(reasons or ['no result'])[-1]} ({job}; log: {log})")
+        raise AssertionError(f"{(reasons or ['no result'])[-1]} ({job[:200]}; log: {log})")
     return dict(json.loads(report.read_text(encoding="utf-8")))
