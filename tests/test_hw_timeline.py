@@ -27,7 +27,7 @@ def test_payload_is_records_weights_and_activations() -> None:
     shape = ConvShape.gemm(pixels=9, depth=40, outputs=9)
     descriptor = describe(shape, WeightMode.W4, EDGE)
     tiles = tile_steps(descriptor, EDGE)
-    # two tiles of 64 bytes; two of 2 chunks x 2 digits x 64 bytes; two tiles of pixels, five of channels
+    # 64 bytes a tile; 2 chunks x 2 digits x 64 bytes a tile; 2 x 5 tiles of pixels x channels
     records, weights, acts = 2 * 4, 2 * 4 * 4, 2 * 5 * 4
     assert descriptor.in_channels == 40
     assert payload_beats(descriptor, tiles, EDGE) == records + weights + acts
