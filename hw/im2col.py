@@ -324,7 +324,8 @@ class Im2col(Component):
                 m.d.sync += word.eq(read.zero_point.replicate(channels))
             turned: Value = word
             for bit in range((channels - 1).bit_length()):
-                turned = Mux(write.channel[bit], turned >> (width << bit), turned)
+                # a slice: Amaranth takes minutes over shifts of words, and so may other tools
+                turned = Mux(write.channel[bit], turned[width << bit :], turned)
             with m.Switch(write.piece_log2):
                 for log2 in range((config.largest_piece - 1).bit_length() + 1):
                     with m.Case(log2):
