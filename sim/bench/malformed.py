@@ -38,6 +38,8 @@ def malformed_packets(config: AcceleratorConfig, *, seed: int) -> Iterator[tuple
     for name, value in (("version", 0), ("version", 2), ("reserved", 1 << rng.randrange(16))):
         yield ErrorCode.VERSION, with_field(good, name, value)
     yield ErrorCode.VERSION, with_field(good, "flags", 1 << rng.randint(len(FLAGS), 7))
+    # the first error counts, not that the packet is short, too
+    yield ErrorCode.VERSION, with_field(good[: DESCRIPTOR_BYTES + beat], "version", 9)
     yield ErrorCode.MODE, with_field(good, "mode", rng.randint(4, 255))
     sizes = ("kernel_h", "kernel_w", "stride", "in_h", "in_w", "out_h", "out_w")
     for name in (*sizes, "in_channels", "group_channels", "groups", "out_tiles"):
