@@ -82,6 +82,7 @@ def test_accumulator_is_derived_where_none_is_given() -> None:
     [
         (PEKind.BOOTH_DIGIT, 8, [8, 8, 8, 8], [1, 2, 3, 4], [1, 2, 3, 4], 2),
         (PEKind.BIT_PLANE, 8, [8, 8, 8, 8], [2, 4, 6, 8], [2, 4, 6, 8], 1),
+        (PEKind.BIT_PAIR, 8, [8, 8, 8, 8], [1, 2, 3, 4], [1, 2, 3, 4], 2),
         (PEKind.RADIX4_DIGIT, 8, [8, 8, 8, 8], [1, 2, 3, 4], [1, 2, 3, 4], 2),
         (PEKind.DIGIT_PLANES, 8, [8, 4, 2, 2], [1, 1, 1, 1], [1, 1, 1, 1], 2),
         (PEKind.SHIFT_ADD, 1, [1, 1, 1, 1], [1, 1, 1, 1], [1, 2, 3, 4], 8),
