@@ -3,7 +3,7 @@
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search test synth verilog lint clean
+.PHONY: help search test synth verilog fpga lint clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -23,10 +23,14 @@ synth: ## Synthesise the array and write its cost table (ARGS="...")
 	@.ci/setup synth simulator yosys
 	$(VENV) python -m synth $(ARGS)
 
-verilog: ## Write the array as Verilog to build/mac_array.v (ARGS="...")
+verilog: ## Write the array as Verilog to build/mac_array.v, or another part (ARGS="--what accelerator -o FILE")
 	@.ci/setup hw yosys
 	@mkdir -p build
 	$(VENV) python -m hw.verilog -o build/mac_array.v $(ARGS)
+
+fpga: ## Place and route the tiny accelerator for ECP5: cells, memory blocks, Fmax (ARGS="...")
+	@.ci/setup fpga yosys nextpnr
+	$(VENV) python -m synth.fpga $(ARGS)
 
 lint: ## Check style, format, types and imports
 	@.ci/setup dev

@@ -37,10 +37,10 @@ class AcceleratorConfig:
         If a parameter is out of range, or the parts do not fit each other.
     """
 
-    array: ArrayConfig = field(default_factory=ArrayConfig)
+    array: ArrayConfig = field(default_factory=lambda: ArrayConfig(max_depth=2304))
     bank_channels: int = 16
-    act_words: int = 2048
-    weight_words: int = 4096
+    act_words: int = 512
+    weight_words: int = 1024
     channel_tiles: int = 128
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from hw.accelerator_config import AcceleratorConfig
 from hw.config import ArrayConfig
+from hw.requant import CHANNEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +25,10 @@ TINY = AcceleratorConfig(
 )
 EDGE = AcceleratorConfig()
 LARGE = AcceleratorConfig(
-    array=ArrayConfig(rows=16, cols=16, lanes=32),
+    array=ArrayConfig(rows=16, cols=16, lanes=32, max_depth=4608),
     bank_channels=16,
-    act_words=4096,
-    weight_words=8192,
+    act_words=1024,
+    weight_words=2048,
     channel_tiles=128,
 )
 
@@ -65,8 +66,12 @@ def named(name: str) -> AcceleratorConfig:
 
 
 def memory_bits(config: AcceleratorConfig) -> dict[str, int]:
-    """Bits of both halves of each scratchpad."""
+    """Bits of both halves of each memory."""
+    array = config.array
+    record_bits = CHANNEL.size * array.cols + 2
     return {
-        "acts": 2 * config.act_words * config.array.rows * config.bank_channels * 8,
+        "acts": 2 * config.act_words * array.rows * config.bank_channels * array.act_bits,
         "weights": 2 * config.weight_words * config.weight_word_bytes * 8,
+        "patches": 2 * config.patch_chunks * array.rows * array.lanes * array.act_bits,
+        "parameters": 2 * config.channel_tiles * record_bits,
     }

@@ -1,0 +1,1 @@
+"""Formal proofs of the gateware: ``python -m sim.formal``."""

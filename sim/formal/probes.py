@@ -1,0 +1,66 @@
+"""Registers inside a design, seen by an induction: where they are once Amaranth has named them."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from amaranth import Shape
+from amaranth.back import rtlil  # type: ignore[attr-defined]  # missing in amaranth-stubs
+
+from hw.array import MacArray
+from hw.config import ArrayConfig
+
+
+def flat_name(source: str, path: str) -> str:
+    """Name of a register after flattening.
+
+    Amaranth adds ``$`` and a number to a name that a module already has.
+
+    Parameters
+    ----------
+    source : str
+        The design, top module `top`.
+    path : str
+        Instances below the top and a register, joined by dots, as the gateware names them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such instance or register.
+    """
+    return _found(source, path)[0]
+
+
+def register_shapes(config: ArrayConfig, paths: dict[str, str]) -> dict[str, tuple[str, Shape]]:
+    """Add to paths below an array the shapes of their registers, and ``dut.`` to the paths."""
+    return {name: (f"dut.{path}", _found(_array(config), path)[1]) for name, path in paths.items()}
+
+
+@cache
+def _array(config: ArrayConfig) -> str:
+    return str(rtlil.convert(MacArray(config), name="top", emit_src=False))
+
+
+def _found(source: str, path: str) -> tuple[str, Shape]:
+    """Flat name and shape of a register."""
+    *instances, wire = path.split(".")
+    body = _module(source, "top")
+    flat = []
+    for instance in instances:
+        cell = re.search(rf"^  cell \\(\S+) \\({re.escape(instance)}(?:\$\d+)?)$", body, re.M)
+        if cell is None:
+            raise ValueError(f"probe must be in the design, not {path}: no instance {instance}")
+        body = _module(source, cell[1])
+        flat.append(cell[2])
+    register = re.search(rf"^    connect \\Q \\({re.escape(wire)}(?:\$\d+)?)$", body, re.M)
+    if register is None:
+        raise ValueError(f"probe must be in the design, not {path}: no register {wire}")
+    shape = re.search(rf"^  wire width (\d+) (signed )?\\{re.escape(register[1])}$", body, re.M)
+    assert shape is not None
+    return ".".join([*flat, register[1]]), Shape(int(shape[1]), bool(shape[2]))
+
+
+def _module(source: str, name: str) -> str:
+    start = source.index(f"\nmodule \\{name}\n") + 1
+    return source[start : source.index("\nend\n", start)]
