@@ -89,8 +89,8 @@ def test_every_kind_of_error_is_told_and_hangs_nothing(run: Run) -> None:
 
 
 ARRAYS: dict[str, dict[str, Any]] = {
+    "booth": {"rows": 4, "lanes": 4, "pe": PEKind.BOOTH_DIGIT},
     "bits": {"rows": 2, "lanes": 8, "pe": PEKind.BIT_PLANE},
-    "pairs": {"rows": 4, "lanes": 4, "pe": PEKind.BIT_PAIR},
     "radix4": {"rows": 4, "lanes": 4, "pe": PEKind.RADIX4_DIGIT},
     "planes": {"rows": 2, "lanes": 8, "pe": PEKind.DIGIT_PLANES},
     "shift-add": {"rows": 4, "lanes": 1, "pe": PEKind.SHIFT_ADD},
