@@ -17,7 +17,7 @@ from hw.config import ArrayConfig
 from hw.yosys import YosysError
 from synth import cells, liberty, operands, report
 from synth.activity import SimulationError
-from synth.cache import characterised, tools
+from synth.cache import CACHE, characterised, tools
 from synth.characterise import (
     INPUT_ARRIVAL_NS,
     PRODUCTS,
@@ -30,7 +30,6 @@ from synth.memory import SRAM_8_KIB_45_NM
 from synth.table import ArrayCost, CostTable, Library, Provenance
 
 FOLDER = Path(__file__).parent
-CACHE = Path("build") / "synth"
 NANGATE_NM = 45
 
 

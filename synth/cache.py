@@ -16,7 +16,19 @@ from hw.config import ArrayConfig
 from synth.characterise import Bench, characterise, designs
 from synth.table import ArrayCost
 
-_NO_PART_OF_THE_FLOW = ("__init__", "__main__", "cache", "kinds", "memory", "report", "table")
+CACHE = Path("build") / "synth"
+"""Where commands keep finished arrays, below the working folder."""
+
+_NO_PART_OF_THE_FLOW = (
+    "__init__",
+    "__main__",
+    "cache",
+    "fpga",
+    "kinds",
+    "memory",
+    "report",
+    "table",
+)
 
 
 def tools() -> dict[str, str]:

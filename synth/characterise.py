@@ -7,7 +7,7 @@ the clock is kept, for the array and for its baselines alike.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +151,11 @@ def characterise(config: ArrayConfig, bench: Bench) -> tuple[ArrayCost, dict[str
 
 def design_sha256(config: ArrayConfig) -> str:
     """Hash of the RTL of all modules, of the array and of its baselines."""
-    arrays = [config, *baselines(config).values()]
+    return designs_sha256([config, *baselines(config).values()])
+
+
+def designs_sha256(arrays: Sequence[ArrayConfig]) -> str:
+    """Hash of the RTL of all modules of some arrays."""
     texts = [text for array in arrays for text in designs(array).values()]
     return hashlib.sha256("".join(texts).encode()).hexdigest()
 

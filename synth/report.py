@@ -23,7 +23,11 @@ def rows(table: CostTable) -> list[list[str]]:
     lines = [header, _line(table.array)]
     for name, baseline in table.baselines.items():
         lines.append(_line(baseline))
-        ratio = [f"ratio to {name}", "", f"{table.array.min_period_ns / baseline.min_period_ns:.2f}"]
+        ratio = [
+            f"ratio to {name}",
+            "",
+            f"{table.array.min_period_ns / baseline.min_period_ns:.2f}",
+        ]
         ratio += [
             f"{table.array.area_per_throughput_um2(m) / baseline.area_per_throughput_um2(m):.2f}"
             for m in MODES
