@@ -3,7 +3,7 @@
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search test synth verilog fpga lint clean
+.PHONY: help search test synth kinds verilog fpga lint clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -22,6 +22,10 @@ test: ## Run the tests, RTL benches included (ARGS="..." goes to pytest)
 synth: ## Synthesise the array and write its cost table (ARGS="...")
 	@.ci/setup synth simulator yosys
 	$(VENV) python -m synth $(ARGS)
+
+kinds: ## Synthesise an array of every kind of PE and compare them in docs/pe-kinds.json (ARGS="...")
+	@.ci/setup synth simulator yosys
+	$(VENV) python -m synth.kinds $(ARGS)
 
 verilog: ## Write the array as Verilog to build/mac_array.v, or another part (ARGS="--what accelerator -o FILE")
 	@.ci/setup hw yosys

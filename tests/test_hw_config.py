@@ -51,7 +51,7 @@ def test_accumulator_of_the_default_holds_the_longest_dot_product() -> None:
         ),
         (
             {"registers": (Stage.SUM, Stage.GROUP)},
-            "registers must be some of product, group, sum, in this order, for booth_digit, "
+            "registers must be some of product, group, sum, in this order, for bit_pair, "
             "not sum, group",
         ),
     ],
@@ -82,6 +82,7 @@ def test_accumulator_is_derived_where_none_is_given() -> None:
     [
         (PEKind.BOOTH_DIGIT, 8, [8, 8, 8, 8], [1, 2, 3, 4], [1, 2, 3, 4], 2),
         (PEKind.BIT_PLANE, 8, [8, 8, 8, 8], [2, 4, 6, 8], [2, 4, 6, 8], 1),
+        (PEKind.BIT_PAIR, 8, [8, 8, 8, 8], [1, 2, 3, 4], [1, 2, 3, 4], 2),
         (PEKind.RADIX4_DIGIT, 8, [8, 8, 8, 8], [1, 2, 3, 4], [1, 2, 3, 4], 2),
         (PEKind.DIGIT_PLANES, 8, [8, 4, 2, 2], [1, 1, 1, 1], [1, 1, 1, 1], 2),
         (PEKind.SHIFT_ADD, 1, [1, 1, 1, 1], [1, 1, 1, 1], [1, 2, 3, 4], 8),
@@ -117,5 +118,5 @@ def test_int8_equivalent_has_the_products_of_a_cycle_at_8_bit() -> None:
     assert baseline.pe is PEKind.INT8_MAC
     assert not baseline.double_buffered
     assert baseline.drain_cycles == config.drain_cycles
-    with pytest.raises(ValueError, match=r"^booth_digit-2x1x1 has no INT8 array of equal"):
+    with pytest.raises(ValueError, match=r"^bit_pair-2x1x1 has no INT8 array of equal"):
         ArrayConfig(rows=2, cols=1, lanes=1).int8_equivalent()

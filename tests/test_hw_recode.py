@@ -91,19 +91,20 @@ def test_move_recoder_makes_the_moves_of_every_weight(max_shift: int) -> None:
     simulate(dut, bench)
 
 
-def test_bits_come_as_they_are() -> None:
-    dut = recoder_of(ArrayConfig(pe=PEKind.BIT_PLANE, lanes=5))
+@pytest.mark.parametrize(("pe", "lanes"), [(PEKind.BIT_PLANE, 6), (PEKind.BIT_PAIR, 3)])
+def test_bits_come_as_they_are(pe: PEKind, lanes: int) -> None:
+    dut = recoder_of(ArrayConfig(pe=pe, lanes=lanes))
 
     async def bench(ctx: Any) -> None:
         ctx.set(dut.step, 1)
-        for word in range(32):
+        for word in range(64):
             ctx.set(dut.word.as_value(), word)
             await ctx.tick()
             assert ctx.get(dut.out.as_value()) == word
         ctx.set(dut.step, 0)
         ctx.set(dut.word.as_value(), 0)
         await ctx.tick()
-        assert ctx.get(dut.out.as_value()) == 31, "held where there is no step"
+        assert ctx.get(dut.out.as_value()) == 63, "held where there is no step"
 
     simulate(dut, bench)
 

@@ -29,7 +29,7 @@ def test_verilog_of_the_command_line_compiles_in_icarus(tmp_path: Path) -> None:
     target = tmp_path / "mac_array.v"
     done = _verilog("--rows", "4", "--cols", "4", "--lanes", "16", "-o", str(target))
     assert done.returncode == 0, done.stderr
-    assert "booth_digit-4x4x16" in done.stdout
+    assert "bit_pair-4x4x16" in done.stdout
     compiled = subprocess.run(
         ["iverilog", "-g2005", "-Wall", "-t", "null", str(target)], capture_output=True, check=False
     )
@@ -50,7 +50,7 @@ def test_other_parts_compile_in_icarus(what: str, tmp_path: Path) -> None:
     target = tmp_path / "out.v"
     done = _verilog("--what", what, "--config", "tiny", "--act-bits", "7", "-o", str(target))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{target}: booth_digit-4x4x8, ")
+    assert done.stdout.startswith(f"{target}: bit_pair-4x4x8, ")
     compiled = subprocess.run(
         ["iverilog", "-g2005", "-t", "null", "-s", what, str(target)],
         capture_output=True,
@@ -62,7 +62,7 @@ def test_other_parts_compile_in_icarus(what: str, tmp_path: Path) -> None:
 def test_catalogue_is_listed_with_sizes_and_reasons() -> None:
     lines = _verilog("--list").stdout.splitlines()
     assert lines[0] == (
-        "tiny: booth_digit-4x4x8, dot products to 576, 4-byte bus, 32.0 KiB of acts, "
+        "tiny: bit_pair-4x4x8, dot products to 576, 4-byte bus, 32.0 KiB of acts, "
         "8.0 KiB of weights, 4.5 KiB of patches, 0.9 KiB of parameters"
     )
     assert [line.split(":")[0] for line in lines[::2]] == ["tiny", "edge", "large"]

@@ -89,6 +89,7 @@ def test_every_kind_of_error_is_told_and_hangs_nothing(run: Run) -> None:
 
 
 ARRAYS: dict[str, dict[str, Any]] = {
+    "booth": {"rows": 4, "lanes": 4, "pe": PEKind.BOOTH_DIGIT},
     "bits": {"rows": 2, "lanes": 8, "pe": PEKind.BIT_PLANE},
     "radix4": {"rows": 4, "lanes": 4, "pe": PEKind.RADIX4_DIGIT},
     "planes": {"rows": 2, "lanes": 8, "pe": PEKind.DIGIT_PLANES},

@@ -41,9 +41,14 @@ CONFIGS = {
         PEKind.BOOTH_DIGIT, 5, group=3, act_signed=True, registers=(), **IN_PLACE
     ),
     "booth-one-lane": small(PEKind.BOOTH_DIGIT, 1, cols=1, drain_rows=1),
-    "booth-wide": ArrayConfig(rows=4, cols=4, lanes=16, max_depth=64, registers=ALL_STAGES),
+    "booth-wide": small(
+        PEKind.BOOTH_DIGIT, 16, rows=4, cols=4, group=8, acc_bits=32, registers=ALL_STAGES
+    ),
     "bits": small(PEKind.BIT_PLANE),
     "bits-in-place": small(PEKind.BIT_PLANE, 5, act_signed=True, registers=(), **IN_PLACE),
+    "pairs": small(PEKind.BIT_PAIR),
+    "pairs-in-place": small(PEKind.BIT_PAIR, 5, group=3, act_signed=True, registers=(), **IN_PLACE),
+    "pairs-one-lane": small(PEKind.BIT_PAIR, 1, cols=1, drain_rows=1, registers=ALL_STAGES),
     "radix4": small(PEKind.RADIX4_DIGIT),
     "radix4-in-place": small(PEKind.RADIX4_DIGIT, 5, act_bits=4, registers=(), **IN_PLACE),
     "radix4-slow-drain": small(PEKind.RADIX4_DIGIT, rows=4, registers=ALL_STAGES),
