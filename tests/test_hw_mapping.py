@@ -125,5 +125,6 @@ def test_planes_are_skipped_only_where_steps_and_layout_allow_it() -> None:
     assert {kind for kind, skips in kinds.items() if skips} == {
         PEKind.BOOTH_DIGIT,
         PEKind.BIT_PLANE,
+        PEKind.BIT_PAIR,
         PEKind.RADIX4_DIGIT,
     }
