@@ -7,10 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from hw.accelerator_config import AcceleratorConfig
 from hw.config import ArrayConfig, PEKind
 from hw.precision import SHIFT_MAX, WeightMode
 from hw.requant import LATENCY
 from hw.schedule import pipeline_latency
+from sim.formal.loader import LoaderEnds
 from sim.formal.order import FifoOrder
 from sim.formal.product import WholeProduct
 from sim.formal.proof import Method, Proof
@@ -22,7 +24,15 @@ from sim.formal.steps import StepSums
 
 def proofs() -> list[Proof]:
     """Every proof, quick ones first within its group."""
-    return [*_recoders(), *_requantiser(), *_products(), *_sums(), *_results(), *_streams()]
+    return [
+        *_recoders(),
+        *_requantiser(),
+        *_products(),
+        *_sums(),
+        *_results(),
+        *_streams(),
+        *_sequencer(),
+    ]
 
 
 def small(kind: PEKind, *, act_bits: int = 4, signed: bool = False, **others: Any) -> ArrayConfig:
@@ -41,6 +51,14 @@ def small(kind: PEKind, *, act_bits: int = 4, signed: bool = False, **others: An
         drain_rows=1,
     )
     return replace(config, **others)
+
+
+def small_accelerator() -> AcceleratorConfig:
+    """Return a small accelerator, none of whose sizes is 1 and few of which are powers of two."""
+    array = ArrayConfig(rows=2, cols=4, lanes=8, drain_rows=1, max_depth=24, act_bits=4)
+    return AcceleratorConfig(
+        array=array, bank_channels=8, act_words=3, weight_words=12, channel_tiles=3
+    )
 
 
 def _recoders() -> Iterator[Proof]:
@@ -151,4 +169,16 @@ def _streams() -> Iterator[Proof]:
         method=Method.BMC,
         depth=12,
         build=FifoOrder,
+    )
+
+
+def _sequencer() -> Iterator[Proof]:
+    config = small_accelerator()
+    yield Proof(
+        name="loader-ends",
+        claim="any packet of any length: the loader comes to its end and hands on a layer that "
+        "fits all scratchpads, or an error; it writes only the layer's halves",
+        method=Method.INDUCTION,
+        depth=1,
+        build=partial(LoaderEnds, config),
     )
