@@ -144,7 +144,7 @@ class LoaderEnds(Harness):
         return (self.descriptor.in_channels + channels - 1) >> (channels - 1).bit_length()
 
     def _products(self) -> Iterator[Value]:
-        """What is true of the product at each step of the check that the proof needs."""
+        """Name what is true of the product at each step of the check that the proof needs."""
         d, product = self.descriptor, self.product
         for step, factors in (
             (INPUTS, (d.in_h, d.in_w)),
@@ -226,7 +226,7 @@ class LoaderEnds(Harness):
         yield ~self.have | (self.dut.error == ErrorCode.NONE) | self._in("drain")
 
     def _packets(self, m: Module) -> None:
-        """A packet is taken to its end, and no beat more, before its layer or its error is told."""
+        """Claim that a packet is taken to its end, and no beat more, before its layer or error."""
         dut, config = self.dut, self.config
         inside = Signal()
         layer = dut.layer
@@ -250,7 +250,7 @@ class LoaderEnds(Harness):
         ]
 
     def _writes(self, m: Module) -> None:
-        """What is written lies in the half of its scratchpad that the layer gets."""
+        """Claim that what is written lies in the half of its scratchpad that the layer gets."""
         dut, config = self.dut, self.config
         for write, address, half, size in (
             (
@@ -266,7 +266,7 @@ class LoaderEnds(Harness):
             m.d.comb += claim(~write | ((address >= low) & (address < low + size)))
 
     def _progress(self, m: Module) -> None:
-        """The measure falls, or the loader waits, or a packet has just ended."""
+        """Claim that the measure falls, or the loader waits, or a packet has just ended."""
         dut = self.dut
         take = self.in_valid & dut.in_ready
         left = {
