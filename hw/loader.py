@@ -69,7 +69,10 @@ class Loader(Component):
         m.submodules.acts = acts
         d = structured(DESCRIPTOR, name="descriptor", reset_less=True)
         beat = Signal(range(DESCRIPTOR_BYTES))
-        cut, take, act_half, weight_half = Signal(), Signal(), Signal(), Signal()
+        cut = Signal()
+        take = Signal()
+        act_half = Signal()
+        weight_half = Signal()
         keep_acts = d.flags[FLAGS.index("keep_acts")]
         keep_weights = d.flags[FLAGS.index("keep_weights")]
         for section in (parameters, weights, acts):

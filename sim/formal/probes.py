@@ -56,7 +56,8 @@ def _found(source: str, path: str) -> tuple[str, Shape]:
     register = re.search(rf"^    connect \\Q \\({re.escape(wire)}(?:\$\d+)?)$", body, re.M)
     if register is None:
         raise ValueError(f"probe must be in the design, not {path}: no register {wire}")
-    shape = re.search(rf"^  wire width (\d+) (signed )?\\{re.escape(register[1])}$", body, re.M)
+    wire = re.escape(register[1])
+    shape = re.search(rf"^  wire width (\d+) (?:output \d+ )?(signed )? *\\{wire}$", body, re.M)
     assert shape is not None
     return ".".join([*flat, register[1]]), Shape(int(shape[1]), bool(shape[2]))
 
