@@ -35,8 +35,8 @@ LARGE = AcceleratorConfig(
 CATALOG: Mapping[str, CatalogEntry] = {
     "tiny": CatalogEntry(
         config=TINY,
-        reason="Fits a small FPGA (ECP5) and is quick to simulate; dot products of 3 x 3 kernels "
-        "over 64 channels, the deepest of the shipped networks, just fit.",
+        reason="Fits a small FPGA (ECP5) and is quick to simulate; the dot products of the shipped "
+        "networks fit, their largest layers go in parts.",
     ),
     "edge": CatalogEntry(
         config=EDGE,

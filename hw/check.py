@@ -14,7 +14,7 @@ from hw.precision import WeightMode
 
 DESCRIPTOR = data.StructLayout(dict(FIELDS))
 
-STEPS = 10
+STEPS = 11
 """Products of a check."""
 
 LATENCY = STEPS + 3
@@ -150,6 +150,10 @@ class Check(Component):
 
         def row_span() -> None:
             m.d.sync += layer.row_span.eq(product)
+            fail(product >= d.in_w + d.pad_left + d.stride, ErrorCode.SHAPE)
+
+        def column_span() -> None:
+            fail(product >= d.in_h + d.pad_top + d.stride, ErrorCode.SHAPE)
 
         def origin() -> None:
             m.d.sync += layer.origin.eq((-(product + d.pad_left))[: pixel_bits(config)])
@@ -164,6 +168,7 @@ class Check(Component):
             (d.groups, d.out_tiles, tiles),
             (d.stride, d.in_w, row_step),
             (d.stride, d.out_w, row_span),
+            (d.stride, d.out_h, column_span),
             (d.pad_top, d.in_w, origin),
         ]
 

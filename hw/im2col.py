@@ -329,10 +329,12 @@ class Im2col(Component):
                         m.d.sync += word.eq(self.bank_data[bank])
             with m.If(~read.inside[row]):
                 m.d.sync += word.eq(read.zero_point.replicate(channels))
-            turned: Value = word
+            turned = word
             for bit in range((channels - 1).bit_length()):
                 # a slice: Amaranth takes minutes over shifts of words, and so may other tools
-                turned = Mux(write.channel[bit], turned[width << bit :], turned)
+                further = Signal(channels * width, name=f"turned_{row}_{bit}")
+                m.d.comb += further.eq(Mux(write.channel[bit], turned[width << bit :], turned))
+                turned = further
             with m.Switch(write.piece_log2):
                 for log2 in range((config.largest_piece - 1).bit_length() + 1):
                     with m.Case(log2):

@@ -21,8 +21,8 @@ class Loader(Component):
         Begin a run; ignored while busy.
     busy : Out(1)
     error, tag : Out(4), Out(16)
-        Why the run ends early (`hw.descriptor.ErrorCode`), and the failing layer's tag; they hold
-        until the next start.
+        Why the run ends early (`hw.descriptor.ErrorCode`), and the failing layer's tag (0 if its
+        descriptor was cut short); they hold until the next start.
     complete : Out(1)
         The last layer, or an error's packet, was taken; the run ends when all layers have left.
     ended : In(1)
@@ -94,8 +94,8 @@ class Loader(Component):
         with m.If(take):
             m.d.sync += cut.eq(self.in_last)
 
-        def fail(code: ErrorCode | Value) -> None:
-            m.d.sync += [self.error.eq(code), self.tag.eq(d.tag)]
+        def fail(code: ErrorCode | Value, *, tag: Value | int = d.tag) -> None:
+            m.d.sync += [self.error.eq(code), self.tag.eq(tag)]
             m.next = "drain"
 
         def receive(section: Section, then: str) -> None:
@@ -120,7 +120,7 @@ class Loader(Component):
                         m.next = "begin check"
                     with m.Elif(self.in_last):
                         m.d.sync += beat.eq(0)
-                        fail(ErrorCode.SHORT)
+                        fail(ErrorCode.SHORT, tag=0)
             with m.State("begin check"):
                 m.d.comb += check.start.eq(1)
                 m.next = "check"
@@ -175,7 +175,7 @@ class Loader(Component):
 
     def _resident(self, m: Module, check: Check, keep_acts: Value, keep_weights: Value) -> Value:
         """Whether what the layer keeps was loaded, and has the size that the layer needs."""
-        acts = ("plane", "in_h", "in_w")
+        acts = ("in_h", "in_w")
         weights = ("mode", "chunks", "tiles")
         fields = layer_layout(self.config).members
         kept = data.StructLayout({name: fields[name] for name in (*acts, *weights)})

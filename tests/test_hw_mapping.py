@@ -31,10 +31,19 @@ CONV = ConvShape(
             {"array": ArrayConfig(cols=32, max_depth=64), "bank_channels": 32},
             "cols x drain_rows must be at most 32, the bus in bytes, not 64",
         ),
+        (
+            {"array": ArrayConfig(rows=1, cols=1, lanes=2, drain_rows=1, max_depth=64)},
+            "a weight word of 4 bits must be whole beats of 1 bytes: give lanes or drain_rows "
+            "another value",
+        ),
+        (
+            {"array": ArrayConfig(lanes=64, max_depth=100000, acc_bits=40)},
+            "sums must fit 32 bits, not 33: lower max_depth",
+        ),
         ({"weight_words": 100}, "weight_words must be from 288 to 65536, not 100"),
         (
             {"array": ArrayConfig(cols=4, lanes=4, max_depth=64)},
-            "a weight word of 4 bytes must be whole beats of 8 bytes: give lanes or drain_rows "
+            "a weight word of 32 bits must be whole beats of 8 bytes: give lanes or drain_rows "
             "another value",
         ),
     ],
@@ -48,27 +57,43 @@ def test_parts_that_do_not_fit_each_other_are_named(
 
 def test_catalogue_counts_both_halves_of_every_memory() -> None:
     bits = memory_bits(EDGE)
-    assert bits["weights"] == 2 * 1024 * 8 * 32 * 2
-    assert bits["acts"] == 2 * 512 * 8 * 16 * 8
+    assert bits["weights"] == 2 * 1280 * 8 * 32 * 2
+    assert bits["acts"] == 2 * 640 * 8 * 16 * 8
     assert bits["patches"] == 2 * 72 * 8 * 32 * 8
     assert list(CATALOG) == ["tiny", "edge", "large"]
 
 
 def test_descriptor_has_its_fields_where_the_document_says() -> None:
     descriptor = describe(
-        replace(CONV, stride=2), WeightMode.W6, EDGE, in_zero_point=7, low=-3, last=True, tag=0xABCD
+        replace(CONV, stride=2), WeightMode.W6, EDGE, in_zero_point=7, low=3, last=True, tag=0xABCD
     )
     data = descriptor.to_bytes()
     assert len(data) == DESCRIPTOR_BYTES
     assert list(data[:8]) == [1, 0b0100, 2, 3, 3, 2, 1, 1]
     sizes = [int.from_bytes(data[i : i + 2], "little") for i in range(8, 24, 2)]
     assert sizes == [28, 28, 14, 14, 16, 16, 1, 3]
-    assert list(data[24:]) == [7, 0, 0xFD, 255, 0xCD, 0xAB, 0, 0]
+    assert list(data[24:]) == [7, 0, 3, 255, 0xCD, 0xAB, 0, 0]
 
 
 def test_a_value_beyond_its_field_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^in_h must be from 0 to 65535, not 70000$"):
-        describe(replace(CONV, in_h=70000), WeightMode.W2, EDGE).to_bytes()
+    with pytest.raises(ValueError, match=r"^tag must be from 0 to 65535, not 70000$"):
+        describe(CONV, WeightMode.W2, EDGE, tag=70000).to_bytes()
+    with pytest.raises(ValueError, match=r"^in_h must be from 1 to 65535, not 70000$"):
+        replace(CONV, in_h=70000)
+    with pytest.raises(ValueError, match=r"^low must be from 0 to 255, not -3$"):
+        describe(CONV, WeightMode.W2, EDGE, low=-3)
+
+
+def test_bounds_are_those_of_activations_if_none_are_given() -> None:
+    array = replace(EDGE.array, act_signed=True, act_bits=6, pe=PEKind.BOOTH_DIGIT)
+    descriptor = describe(CONV, WeightMode.W2, replace(EDGE, array=array))
+    assert (descriptor.low, descriptor.high) == (-32, 31)
+
+
+@pytest.mark.parametrize("mode", WeightMode, ids=lambda mode: mode.name)
+def test_the_product_of_the_issue_fits_the_default(mode: WeightMode) -> None:
+    shape = ConvShape.gemm(pixels=128, depth=576, outputs=128)
+    assert first_error(describe(shape, mode, EDGE), EDGE) is ErrorCode.NONE
 
 
 def test_shapes_that_give_no_output_are_refused() -> None:
@@ -96,8 +121,9 @@ def test_depthwise_channels_run_in_blocks_of_columns() -> None:
     [
         ({}, ErrorCode.NONE),
         ({"out_tiles": 0}, ErrorCode.SHAPE),
+        ({"out_h": 30}, ErrorCode.SHAPE),
         ({"in_h": 500}, ErrorCode.ACT_SPACE),
-        ({"in_channels": 16 * 6, "groups": 6}, ErrorCode.ACT_SPACE),
+        ({"in_channels": 16 * 7, "groups": 7}, ErrorCode.ACT_SPACE),
         ({"kernel_h": 13, "kernel_w": 13}, ErrorCode.DEPTH),
         ({"groups": 2}, ErrorCode.SHAPE),
         ({"out_tiles": 129}, ErrorCode.CHANNEL_SPACE),

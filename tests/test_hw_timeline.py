@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from hw.catalog import named
 from hw.mapping import ConvShape, describe
 from hw.precision import WeightMode
@@ -44,6 +46,14 @@ def test_a_second_layer_loads_while_the_first_one_runs() -> None:
     assert alone.steps == steps
     assert both.layers[1].first_step == both.layers[0].last_step + 1, "no bubble between layers"
     assert both.busy == alone.busy + steps
+
+
+def test_a_layer_that_is_refused_has_no_timeline() -> None:
+    descriptor = replace(
+        describe(ConvShape.gemm(pixels=9, depth=40, outputs=9), WeightMode.W4, EDGE), groups=2
+    )
+    with pytest.raises(ValueError, match=r"^layer 0 must fit the accelerator, but gives SHAPE$"):
+        run_times([(descriptor, tile_steps(descriptor, EDGE))], EDGE)
 
 
 def test_empty_planes_are_skipped() -> None:
