@@ -14,6 +14,7 @@ from hw.requant import LATENCY
 from hw.schedule import pipeline_latency
 from sim.formal.axi_lite import AxiLiteAnswers
 from sim.formal.feeds import ActWalk, TileWalk, WeightWalk
+from sim.formal.gather import WRITE_LATENCY, GatherWalk
 from sim.formal.layers import LayersInOrder
 from sim.formal.loader import LoaderEnds
 from sim.formal.order import FifoOrder
@@ -217,6 +218,14 @@ def _sequencer() -> Iterator[Proof]:
                 build=partial(harness, config),
             )
     small = small_accelerator()
+    yield Proof(
+        name="gather-small",
+        claim="layers of any size: im2col takes every tap of every patch once, in order, as soon "
+        "as it may, within rows x pieces cycles each; no more patches than there are",
+        method=Method.INDUCTION,
+        depth=WRITE_LATENCY + 1,
+        build=partial(GatherWalk, small),
+    )
     yield Proof(
         name="layers-in-order",
         claim="a walker sees each of 255 layers, in order, until it finishes it",

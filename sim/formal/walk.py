@@ -37,9 +37,10 @@ def walks(
     finish : Value
         The walker says that this is the layer's last step.
     """
-    last = step
-    carry = Signal(name="walk_stepped")
-    m.d.sync += carry.eq(step)
+    last: Value = step
+    stepped = Signal(name="walk_stepped")
+    carry: Value = stepped
+    m.d.sync += stepped.eq(step)
     m.d.comb += claim(active | ~step)
     for index, (counter, count) in enumerate(digits):
         at_end = counter + 1 == count
