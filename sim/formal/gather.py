@@ -121,7 +121,8 @@ class GatherWalk(Harness):
         beyond = (Const(1, 8) << layer.piece_log2)[:8]
         test: Value = layer.group_channels != 0
         test &= (layer.group_channels & (beyond - 1)[:8]) == 0
-        return test & (beyond <= self.config.largest_piece)
+        test &= beyond <= self.config.largest_piece
+        return test
 
     def _patches(self, m: Module, dut: Im2col) -> None:
         """Claim that patches begun and not yet freed are never more than there are.

@@ -63,7 +63,8 @@ class LoaderEnds(Harness):
     """A loader with free streams, `room` and `ended`.
 
     The check's multiplier is cut out. Given instead is what the proof needs of its products: that
-    those of sizes other than 0 are not 0, that outputs fit 32 bits, kernel height x width, and plane x channel words.
+    those of sizes other than 0 are not 0, that outputs fit 32 bits, kernel height x width, and
+    plane x channel words.
 
     Parameters
     ----------

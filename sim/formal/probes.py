@@ -54,14 +54,14 @@ def _found(source: str, path: str) -> tuple[str, Shape]:
         body = _module(source, cell[1])
         flat.append(cell[2])
     name = rf"\\({re.escape(wire)}(?:\$\d+)?)$"
-    register = re.search(rf"^    connect \\Q {name}", body, re.M)
-    register = register or re.search(rf"^  wire width \d+ {name}", body, re.M)
-    if register is None:
+    kind = r"^  wire width (\d+) (?:(?:in|out)put \d+ )?(signed )? *"
+    found = re.search(rf"^    connect \\Q {name}", body, re.M)
+    found = found or re.search(rf"^  wire width \d+ (?:(?:in|out)put \d+ )? *{name}", body, re.M)
+    if found is None:
         raise ValueError(f"probe must be in the design, not {path}: no register or wire {wire}")
-    wire = re.escape(register[1])
-    shape = re.search(rf"^  wire width (\d+) (?:output \d+ )?(signed )? *\\{wire}$", body, re.M)
+    shape = re.search(rf"{kind}\\{re.escape(found[1])}$", body, re.M)
     assert shape is not None
-    return ".".join([*flat, register[1]]), Shape(int(shape[1]), bool(shape[2]))
+    return ".".join([*flat, found[1]]), Shape(int(shape[1]), bool(shape[2]))
 
 
 def _module(source: str, name: str) -> str:
