@@ -70,12 +70,14 @@ class LoaderEnds(Harness):
     ----------
     config : AcceleratorConfig
         Small, but with registers for all counts: none of its sizes 1.
+    loader : type, optional
+        The loader, or one with a fault that is to be found.
     """
 
-    def __init__(self, config: AcceleratorConfig) -> None:
+    def __init__(self, config: AcceleratorConfig, *, loader: type[Loader] = Loader) -> None:
         self.config = config
         array = config.array
-        self.dut = Loader(config)
+        self.dut = loader(config)
         self.beats = {
             "descriptor": DESCRIPTOR_BYTES // config.bus_bytes,
             "parameters": RECORD_BYTES * array.cols // config.bus_bytes,
