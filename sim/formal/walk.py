@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Module, Mux, Signal, Value
 
 from sim.formal.harness import claim, given
 
@@ -55,8 +55,3 @@ def walks(
         ]
         carry = carry & ended
     m.d.comb += claim(finish == last)
-
-
-def all_of(*tests: Value) -> Value:
-    """Return whether all hold."""
-    return Cat(*(test.bool() for test in tests)).all()
