@@ -56,7 +56,9 @@ class Check(Component):
         m = Module()
         d = self.descriptor
         step = Signal(range(LATENCY))
-        left, right, product = Signal(32), Signal(16), Signal(48, reset_less=True)
+        left = Signal(32)
+        right = Signal(16)
+        product = Signal(48, reset_less=True)
         m.d.comb += self.done.eq(step == LATENCY - 1)
         m.d.sync += product.eq(left * right)
         with m.If((step != 0) | self.start):

@@ -13,7 +13,9 @@ from hw.precision import SHIFT_MAX, WeightMode
 from hw.requant import LATENCY
 from hw.schedule import pipeline_latency
 from sim.formal.axi_lite import AxiLiteAnswers
+from sim.formal.engine import EngineReturns
 from sim.formal.feeds import ActWalk, TileWalk, WeightWalk
+from sim.formal.gather import WRITE_LATENCY, GatherWalk
 from sim.formal.layers import LayersInOrder
 from sim.formal.loader import LoaderEnds
 from sim.formal.order import FifoOrder
@@ -218,6 +220,14 @@ def _sequencer() -> Iterator[Proof]:
             )
     small = small_accelerator()
     yield Proof(
+        name="gather-small",
+        claim="layers of any size: im2col takes every tap of every patch once, in order, as soon "
+        "as it may, within rows x pieces cycles each; no more patches than there are",
+        method=Method.INDUCTION,
+        depth=WRITE_LATENCY + 1,
+        build=partial(GatherWalk, small),
+    )
+    yield Proof(
         name="layers-in-order",
         claim="a walker sees each of 255 layers, in order, until it finishes it",
         method=Method.INDUCTION,
@@ -231,4 +241,24 @@ def _sequencer() -> Iterator[Proof]:
         method=Method.INDUCTION,
         depth=LATENCY + 2,
         build=partial(ResultsFit, small),
+    )
+    array = replace(small.array, max_depth=8, drain_rows=2)
+    yield Proof(
+        name="engine-returns",
+        claim="one packet of up to 18 beats that ends at any, the run's last, of a layer of at "
+        "most 2 outputs, 2 taps and 4 channels, of any mode and data: idle again within 68 cycles, "
+        "with no wait outside",
+        method=Method.BMC,
+        depth=70,
+        build=partial(
+            EngineReturns,
+            AcceleratorConfig(
+                array=array, bank_channels=4, act_words=2, weight_words=4, channel_tiles=1
+            ),
+            most=dict.fromkeys(("kernel_h", "in_h", "in_w", "out_w"), 2)
+            | dict.fromkeys(("kernel_w", "stride", "out_h", "pad_top", "groups"), 1)
+            | {"out_tiles": 1, "pad_left": 0, "in_channels": 4, "group_channels": 4},
+            beats=18,
+            cycles=68,
+        ),
     )

@@ -54,7 +54,8 @@ class _Feed(Harness):
 
     def _have(self) -> Value:
         """Return whether there is something to read."""
-        return self.layer_valid
+        have: Value = self.layer_valid
+        return have
 
     def _valid(self) -> Value:
         valid: Value = self.dut.valid
@@ -126,7 +127,8 @@ class ActWalk(_Feed):
         return test
 
     def _have(self) -> Value:
-        return self.layer_valid & (self.patches != 0)
+        have: Value = self.layer_valid & (self.patches != 0)
+        return have
 
 
 class WeightWalk(_Feed):

@@ -55,7 +55,7 @@ ORDER = (
 LOADED = ("checked", "parameters", "weights", "acts", "push")
 """States in which the check's results are there."""
 
-INPUTS, KERNEL, TILES, ACT_WORDS = 4, 3, 8, 6
+OUTPUTS, KERNEL, INPUTS, ACT_WORDS, TILES = 2, 3, 4, 6, 8
 """Steps of the check at which these products are there; see `hw.check.Check`."""
 
 
@@ -63,18 +63,21 @@ class LoaderEnds(Harness):
     """A loader with free streams, `room` and `ended`.
 
     The check's multiplier is cut out. Given instead is what the proof needs of its products: that
-    those of sizes other than 0 are not 0, kernel height x width, and plane x channel words.
+    those of sizes other than 0 are not 0, that outputs fit 32 bits, kernel height x width, and
+    plane x channel words.
 
     Parameters
     ----------
     config : AcceleratorConfig
         Small, but with registers for all counts: none of its sizes 1.
+    loader : type, optional
+        The loader, or one with a fault that is to be found.
     """
 
-    def __init__(self, config: AcceleratorConfig) -> None:
+    def __init__(self, config: AcceleratorConfig, *, loader: type[Loader] = Loader) -> None:
         self.config = config
         array = config.array
-        self.dut = Loader(config)
+        self.dut = loader(config)
         self.beats = {
             "descriptor": DESCRIPTOR_BYTES // config.bus_bytes,
             "parameters": RECORD_BYTES * array.cols // config.bus_bytes,
@@ -141,18 +144,21 @@ class LoaderEnds(Harness):
     @cached_property
     def _channel_words(self) -> Value:
         channels = self.config.bank_channels
-        return (self.descriptor.in_channels + channels - 1) >> (channels - 1).bit_length()
+        words: Value = self.descriptor.in_channels + channels - 1
+        return words >> (channels - 1).bit_length()
 
     def _products(self) -> Iterator[Value]:
         """Name what is true of the product at each step of the check that the proof needs."""
         d, product = self.descriptor, self.product
         for step, factors in (
+            (OUTPUTS, (d.out_h, d.out_w)),
             (INPUTS, (d.in_h, d.in_w)),
             (INPUTS + 1, (self.taps, d.group_channels)),
             (TILES, (d.groups, d.out_tiles)),
         ):
             zero = ~Cat(*[factor.any() for factor in factors]).all()
             yield (self.step != step) | (product.any() | zero)
+        yield (self.step != OUTPUTS) | (product <= ((1 << 16) - 1) ** 2)
         yield (self.step != KERNEL) | (product == d.kernel_h * d.kernel_w)
         yield (self.step != ACT_WORDS) | (product == self.dut.layer.plane * self._channel_words)
 
@@ -175,12 +181,19 @@ class LoaderEnds(Harness):
         config, layer, d = self.config, self.dut.layer, self.descriptor
         cols = config.array.cols
         fine = self.error == ErrorCode.NONE
+        counts = [layer.kernel_h, layer.kernel_w, layer.groups, layer.out_tiles]
+        counts += [layer.group_channels]
+        beyond_piece = Const(1, 16) << layer.piece_log2
         sizes = [d.in_h, d.in_w, d.kernel_h, d.kernel_w, d.stride, d.out_h, d.out_w]
         sizes += [d.in_channels, d.group_channels, d.groups, d.out_tiles]
         for step, found in (
             (1, Cat(*[size.any() for size in sizes]).all()),
             (1, self.channel_tiles == (d.in_channels + cols - 1) >> (cols - 1).bit_length()),
             (1, layer.mode == d.mode),
+            (1, Cat(*[count.any() for count in counts]).all()),
+            (1, (layer.group_channels & (beyond_piece - 1)[:16]) == 0),
+            (1, beyond_piece <= config.largest_piece),
+            (OUTPUTS, layer.pixel_tiles != 0),
             (KERNEL, self.taps != 0),
             (INPUTS, (layer.plane != 0) & (layer.plane <= config.act_words)),
             (INPUTS + 1, layer.chunks < config.patch_chunks),

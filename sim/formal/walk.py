@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Module, Mux, Signal, Value
 
 from sim.formal.harness import claim, given
 
@@ -37,9 +37,10 @@ def walks(
     finish : Value
         The walker says that this is the layer's last step.
     """
-    last = step
-    carry = Signal(name="walk_stepped")
-    m.d.sync += carry.eq(step)
+    last: Value = step
+    stepped = Signal(name="walk_stepped")
+    carry: Value = stepped
+    m.d.sync += stepped.eq(step)
     m.d.comb += claim(active | ~step)
     for index, (counter, count) in enumerate(digits):
         at_end = counter + 1 == count
@@ -54,8 +55,3 @@ def walks(
         ]
         carry = carry & ended
     m.d.comb += claim(finish == last)
-
-
-def all_of(*tests: Value) -> Value:
-    """Return whether all hold."""
-    return Cat(*(test.bool() for test in tests)).all()
