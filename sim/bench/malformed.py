@@ -83,6 +83,7 @@ def _too_many_weights(config: AcceleratorConfig, good: bytes) -> Iterator[tuple[
         return
     packet = good[:DESCRIPTOR_BYTES]
     fields = {"mode": mode.digits - 1, "kernel_h": 1, "kernel_w": 1, "in_h": 1, "in_w": 1}
+    fields |= {"out_h": 1, "out_w": 1}
     fields |= {"in_channels": depth, "group_channels": depth, "out_tiles": tiles}
     for name, value in fields.items():
         packet = with_field(packet, name, value)
