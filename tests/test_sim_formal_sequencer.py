@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 from amaranth import Module
@@ -29,11 +30,11 @@ class HastyLoader(Loader):
         return m
 
 
-def test_loader_comes_to_the_end_of_every_packet(tmp_path):
+def test_loader_comes_to_the_end_of_every_packet(tmp_path: Path) -> None:
     assert run_proof(PROOFS["loader-ends-small"], folder=tmp_path).passed
 
 
-def test_loader_that_hands_on_an_unfinished_layer_is_found(tmp_path):
+def test_loader_that_hands_on_an_unfinished_layer_is_found(tmp_path: Path) -> None:
     build = partial(LoaderEnds, small_accelerator(), loader=HastyLoader)
     proof = replace(PROOFS["loader-ends-small"], build=build)
 
