@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from amaranth import Module, Signal
+from amaranth import Module, ResetInserter, Signal
 from amaranth.lib.wiring import In, Out
 
 from hw.accelerator_config import AcceleratorConfig
@@ -66,16 +66,18 @@ class Accelerator(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.engine = self.engine
-        left = self._streams(m)
-        self._control(m, left)
+        flush = Signal()
+        m.submodules.engine = ResetInserter(flush)(self.engine)
+        left = self._streams(m, flush)
+        self._control(m, left, flush)
         return m
 
-    def _streams(self, m: Module) -> Signal:
+    def _streams(self, m: Module, flush: Signal) -> Signal:
         """Connect the streams; return whether all results have left."""
         engine, bits = self.engine, 8 * self.config.bus_bytes
-        m.submodules.slice_in = slice_in = StreamSlice(bits)
-        m.submodules.slice_out = slice_out = StreamSlice(bits)
+        slice_in, slice_out = StreamSlice(bits), StreamSlice(bits)
+        m.submodules.slice_in = ResetInserter(flush)(slice_in)
+        m.submodules.slice_out = ResetInserter(flush)(slice_out)
         left = Signal()
         m.d.comb += [
             slice_in.in_valid.eq(self.s_axis_tvalid),
@@ -98,7 +100,7 @@ class Accelerator(Component):
         ]
         return left
 
-    def _control(self, m: Module, left: Signal) -> None:
+    def _control(self, m: Module, left: Signal, flush: Signal) -> None:
         """Connect registers, counters and interrupt."""
         engine = self.engine
         m.submodules.slave = slave = AxiLiteSlave()
@@ -115,12 +117,13 @@ class Accelerator(Component):
         start, busy, ended, failed = (Signal(name=n) for n in ("start", "busy", "ended", "failed"))
         # the engine ends when its last beat is in the slice, the host hears of it when that left
         ending = Signal()
-        m.d.sync += ending.eq((ending | engine.done) & ~ended)
+        m.d.sync += ending.eq((ending | engine.done) & ~ended & ~flush)
         m.d.comb += [
-            ended.eq(ending & left),
+            flush.eq(outputs.control_flush),
+            ended.eq(ending & left & ~flush),
             failed.eq(ended & (engine.error != ErrorCode.NONE)),
             busy.eq(engine.busy | ending),
-            start.eq(outputs.control_start & ~busy),
+            start.eq(outputs.control_start & ~busy & ~flush),
             engine.start.eq(start),
             inputs.status_busy.eq(busy),
             inputs.status_error.eq(engine.error),

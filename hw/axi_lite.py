@@ -92,7 +92,8 @@ class AxiLiteSlave(Component):
             m.d.sync += [self.rvalid.eq(0), held.eq(0)]
 
     def _writes(self, m: Module) -> None:
-        address_held, data_held = Signal(), Signal()
+        address_held = Signal()
+        data_held = Signal()
         m.d.comb += [
             self.awready.eq(~address_held),
             self.wready.eq(~data_held),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hw.accelerator_config import AcceleratorConfig
 from hw.config import ArrayConfig
-from hw.requant import CHANNEL
+from hw.precision import CHANNEL_BITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ LARGE = AcceleratorConfig(
 CATALOG: Mapping[str, CatalogEntry] = {
     "tiny": CatalogEntry(
         config=TINY,
-        reason="Fits a small FPGA (ECP5) and is quick to simulate; dot products of 3 x 3 kernels "
-        "over 64 channels, the deepest of the shipped networks, just fit.",
+        reason="Fits a small FPGA (ECP5) and is quick to simulate; the dot products of the shipped "
+        "networks fit, their largest layers go in parts.",
     ),
     "edge": CatalogEntry(
         config=EDGE,
@@ -68,7 +68,7 @@ def named(name: str) -> AcceleratorConfig:
 def memory_bits(config: AcceleratorConfig) -> dict[str, int]:
     """Bits of both halves of each memory."""
     array = config.array
-    record_bits = CHANNEL.size * array.cols + 2
+    record_bits = CHANNEL_BITS * array.cols + 2
     return {
         "acts": 2 * config.act_words * array.rows * config.bank_channels * array.act_bits,
         "weights": 2 * config.weight_words * config.weight_word_bytes * 8,

@@ -46,7 +46,22 @@ class ConvShape:
     groups: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse shapes that give no output, and groups that do not divide the channels."""
+        """Refuse what no descriptor can say, or gives no output."""
+        for name, low, high in (
+            ("in_h", 1, 65535),
+            ("in_w", 1, 65535),
+            ("kernel_h", 1, 255),
+            ("kernel_w", 1, 255),
+            ("stride", 1, 255),
+            ("pad_top", 0, 255),
+            ("pad_left", 0, 255),
+            ("pad_bottom", 0, 255),
+            ("pad_right", 0, 255),
+            ("groups", 1, 65535),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be from {low} to {high}, not {value}")
         for name in ("in_channels", "out_channels"):
             value = getattr(self, name)
             if value < 1 or value % self.groups:
@@ -107,8 +122,10 @@ def padded_channels(shape: ConvShape, mode: WeightMode, config: AcceleratorConfi
         tiles = -(-shape.out_channels // array.cols)
         return max(shape.taps * channels // piece, tiles * chunks * array.steps(mode))
 
+    # as many tiles of channels as the real ones have, so that layers still follow each other
+    most = -(-real // array.cols) * array.cols
     candidates = [-(-real // unit) * unit for unit in (1, 2, 4, 8, 16, 32, 64)]
-    fitting = [c for c in candidates if shape.taps * c <= array.max_depth] or [real]
+    fitting = [c for c in candidates if c <= most and shape.taps * c <= array.max_depth] or [real]
     return min(fitting, key=lambda channels: (slower(channels), channels))
 
 
@@ -143,6 +160,10 @@ def first_error(
     tiles = d.groups * d.out_tiles
     if tiles > config.channel_tiles:
         return ErrorCode.CHANNEL_SPACE
+    if (d.out_w - 1) * d.stride >= d.in_w + d.pad_left:
+        return ErrorCode.SHAPE
+    if (d.out_h - 1) * d.stride >= d.in_h + d.pad_top:
+        return ErrorCode.SHAPE
     if words is None:
         words = tiles * -(-depth // array.chunk_depth(d.mode)) * array.weight_items(d.mode)
     return ErrorCode.WEIGHT_SPACE if words > config.weight_words else ErrorCode.NONE
@@ -155,15 +176,34 @@ def describe(
     *,
     in_zero_point: int = 0,
     out_zero_point: int = 0,
-    low: int = 0,
-    high: int = 255,
+    low: int | None = None,
+    high: int | None = None,
     keep_acts: bool = False,
     keep_weights: bool = False,
     last: bool = False,
     wrap: bool = False,
     tag: int = 0,
 ) -> LayerDescriptor:
-    """Describe a layer; see `hw.descriptor.LayerDescriptor` for the parameters."""
+    """Describe a layer; see `hw.descriptor.LayerDescriptor` for the parameters.
+
+    Bounds that are not given are those of activations.
+
+    Raises
+    ------
+    ValueError
+        If a zero point or bound is no activation.
+    """
+    array = config.array
+    low = array.act_min if low is None else low
+    high = array.act_max if high is None else high
+    for name, value in (
+        ("in_zero_point", in_zero_point),
+        ("out_zero_point", out_zero_point),
+        ("low", low),
+        ("high", high),
+    ):
+        if not array.act_min <= value <= array.act_max:
+            raise ValueError(f"{name} must be from {array.act_min} to {array.act_max}, not {value}")
     groups = shape.groups // shared_groups(shape, config.array)
     channels = padded_channels(shape, mode, config)
     return LayerDescriptor(

@@ -119,8 +119,16 @@ REGISTERS: tuple[Register, ...] = (
         address=0x20,
         fields=(
             _bit("start", 0, Access.PULSE, "Start a run and clear the counters; ignored if busy."),
+            _bit(
+                "flush",
+                1,
+                Access.RW,
+                "While 1, whatever the streams bring is dropped and everything but the registers "
+                "is in reset: a run ends without results or interrupt, what was loaded is "
+                "forgotten, and a packet of results may be cut.",
+            ),
         ),
-        text="Starts runs.",
+        text="Starts runs, and ends them.",
     ),
     Register(
         name="STATUS",

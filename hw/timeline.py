@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hw.accelerator_config import RECORD_BYTES, AcceleratorConfig
-from hw.descriptor import DESCRIPTOR_BYTES, LayerDescriptor
+from hw.descriptor import DESCRIPTOR_BYTES, ErrorCode, LayerDescriptor
+from hw.mapping import first_error
 from hw.precision import WeightMode
 from hw.schedule import pipeline_latency
 
-CHECK_CYCLES = 14
+CHECK_CYCLES = 15
 """From a descriptor's last beat to its acceptance."""
 
 WRITE_CYCLES = 3
@@ -132,7 +133,16 @@ def run_times(
         In order, the steps as `tile_steps` gives them.
     config : AcceleratorConfig
         The accelerator.
+
+    Raises
+    ------
+    ValueError
+        If the accelerator would refuse a layer.
     """
+    for index, (descriptor, tiles) in enumerate(layers):
+        error = first_error(descriptor, config, words=sum(tile.words for tile in tiles))
+        if error is not ErrorCode.NONE:
+            raise ValueError(f"layer {index} must fit the accelerator, but gives {error.name}")
     state = _State()
     times: list[LayerTimes] = []
     skipped = stalls = 0

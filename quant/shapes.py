@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quant.errors import QuantError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -40,6 +42,11 @@ def layer_shapes(model: nn.Module, example: Tensor) -> list[dict[str, Any]]:
                 return
             assert isinstance(module, nn.Conv2d)
             assert isinstance(module.padding, tuple)
+            if set(module.dilation) != {1} or len(set(module.stride)) > 1:
+                raise QuantError(
+                    f"{name} must have dilation 1 and one stride, not {module.dilation} and "
+                    f"{module.stride}"
+                )
             pad_y, pad_x = module.padding
             shapes.append(
                 {

@@ -34,7 +34,7 @@ class Layer:
     bias, multiplier, shift : int [M]
         See docs/numerics.md; the input's zero point is in `bias`.
     in_zero_point, out_zero_point, low, high : int
-        Of activations.
+        Of activations; bounds that are not given are those of activations.
     keep_acts, keep_weights, last, wrap : bool
         See `hw.descriptor.LayerDescriptor`.
     tag : int
@@ -50,8 +50,8 @@ class Layer:
     shift: Ints
     in_zero_point: int = 0
     out_zero_point: int = 0
-    low: int = 0
-    high: int = 255
+    low: int | None = None
+    high: int | None = None
     keep_acts: bool = False
     keep_weights: bool = False
     last: bool = False
@@ -77,7 +77,10 @@ class Layer:
             )
             weight = self.weight[..., group * outputs : (group + 1) * outputs]
             sums.append(golden.matmul(patches, weight.reshape(-1, outputs), self.mode))
-        bounds = (-(1 << 40), 1 << 40) if self.wrap else (self.low, self.high)
+        array = config.array
+        low = array.act_min if self.low is None else self.low
+        high = array.act_max if self.high is None else self.high
+        bounds = (-(1 << 40), 1 << 40) if self.wrap else (low, high)
         result = golden.requantise(
             np.concatenate(sums, axis=1),
             bias=self.bias,
@@ -89,8 +92,7 @@ class Layer:
         )
         if not self.wrap:
             return result
-        span = 1 << config.array.act_bits
-        return (result - config.array.act_min) % span + config.array.act_min
+        return (result - array.act_min) % (1 << array.act_bits) + array.act_min
 
     def descriptor(self, config: AcceleratorConfig) -> LayerDescriptor:
         """Return the layer's descriptor."""

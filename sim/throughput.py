@@ -85,6 +85,7 @@ def run_gemm(job: AcceleratorJob, verilog: str) -> dict[str, Any]:
     layer = expected_times(make_layers(list(job.specs), job.config), job.config).layers[0]
     return {
         "counters": counters,
+        # by the timeline, to which the bench compared first step and last sum
         "cycles_first_step_to_last_sum": layer.cycles,
         "utilisation": round(utilisation(job, layer), 5),
     }
@@ -121,13 +122,21 @@ def main(
         runs[f"{network}, modes in turn, PEs hollow"] = partial(run_network, job, hollow)
     result: dict[str, Any] = {}
     if output.exists():
-        result = json.loads(output.read_text(encoding="utf-8"))
+        try:
+            result = json.loads(output.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            typer.echo(
+                f"sim.throughput: {output} must be what this command wrote, but cannot be read "
+                f"({error}): name another file with -o",
+                err=True,
+            )
+            raise typer.Exit(2) from error
     if result.get("design_sha256") != design:
         command = shlex.join(["python", "-m", "sim.throughput", *sys.argv[1:]])
         result = {"command": command, "config": config, "design_sha256": design, "runs": {}}
     for name, run in runs.items():
         if name in result["runs"]:
-            typer.echo(f"{name}: measured before", err=True)
+            typer.echo(f"{name}: measured before, on the same gateware", err=True)
             continue
         try:
             result["runs"][name] = run()

@@ -65,5 +65,7 @@ def test_packing_checks_names_and_values() -> None:
     assert control.pack(start=1) == 1
     with pytest.raises(ValueError, match=r"^CONTROL\.start must be from 0 to 1, not 2$"):
         control.pack(start=2)
-    with pytest.raises(ValueError, match=r"^field of CONTROL must be one of \['start'\], not 'x'$"):
+    with pytest.raises(
+        ValueError, match=r"^field of CONTROL must be one of \['start', 'flush'\], not 'x'$"
+    ):
         control.pack(x=1)

@@ -19,7 +19,9 @@ TORCH_FROM = ROOT / ".venv/torch-from"
 with_the_tested_torch = pytest.mark.skipif(
     TORCH_FROM.exists() and TORCH_FROM.read_text() != "", reason="torch was chosen with TORCH="
 )
-TARGETS = ["help", "search", "test", "synth", "verilog", "fpga", "lint", "clean"]
+TARGETS = [
+    "help", "search", "test", "synth", "kinds", "verilog", "fpga", "throughput", "lint", "clean"
+]  # fmt: skip
 
 
 def pins() -> dict[str, str]:

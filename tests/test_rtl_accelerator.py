@@ -23,13 +23,13 @@ from sim.bench.runner import run_bench
 
 COVERAGE = Path(__file__).parents[1] / "build" / "coverage"
 SCRATCHPADS: dict[str, int] = {
-    "bank_channels": 4,
-    "act_words": 144,
+    "bank_channels": 8,
+    "act_words": 72,
     "weight_words": 256,
     "channel_tiles": 32,
 }
 SMALL = AcceleratorConfig(
-    array=ArrayConfig(rows=4, cols=4, lanes=4, drain_rows=1, max_depth=144), **SCRATCHPADS
+    array=ArrayConfig(rows=4, cols=4, lanes=8, drain_rows=2, max_depth=144), **SCRATCHPADS
 )
 LAYERS = 9
 Run = Callable[[AcceleratorJob], dict[str, Any]]
@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def _paced(idle: Pace, back_pressure: Pace) -> AcceleratorJob:
-    seed = 10 * list(Pace).index(idle) + list(Pace).index(back_pressure)
+    seed = 3 + 10 * list(Pace).index(idle) + list(Pace).index(back_pressure)
     specs = tuple(random_specs(SMALL, count=LAYERS, seed=seed, most_pixels=24))
     return AcceleratorJob(
         config=SMALL, specs=specs, idle=idle, back_pressure=back_pressure, seed=seed
@@ -82,30 +82,46 @@ def test_every_bin_of_the_functional_coverage_is_hit(run: Run) -> None:
     assert coverage_report.missing(hits) == []
 
 
-def test_every_kind_of_error_is_told_and_hangs_nothing(run: Run) -> None:
-    specs = tuple(random_specs(SMALL, count=2, seed=5, most_pixels=8))
-    errors = run(AcceleratorJob(config=SMALL, specs=specs, seed=5, malformed=True))["errors"]
+@pytest.mark.parametrize("pace", [Pace.NONE, Pace.RANDOM], ids=lambda pace: f"pace-{pace.name}")
+def test_every_kind_of_error_is_told_and_a_flush_ends_what_hangs(pace: Pace, run: Run) -> None:
+    shape = ConvShape.gemm(pixels=5, depth=20, outputs=3)
+    specs = tuple(
+        LayerSpec(shape=shape, mode=mode, seed=5) for mode in (WeightMode.W2, WeightMode.W6)
+    )
+    job = AcceleratorJob(
+        config=SMALL, specs=specs, idle=pace, back_pressure=pace, seed=5, malformed=True
+    )
+    errors = run(job)["errors"]
     assert set(errors) == {code.name for code in ErrorCode} - {"NONE"}
 
 
 ARRAYS: dict[str, dict[str, Any]] = {
-    "booth": {"rows": 4, "lanes": 4, "pe": PEKind.BOOTH_DIGIT},
-    "bits": {"rows": 2, "lanes": 8, "pe": PEKind.BIT_PLANE},
-    "radix4": {"rows": 4, "lanes": 4, "pe": PEKind.RADIX4_DIGIT},
-    "planes": {"rows": 2, "lanes": 8, "pe": PEKind.DIGIT_PLANES},
-    "shift-add": {"rows": 4, "lanes": 1, "pe": PEKind.SHIFT_ADD},
-    "int8": {"rows": 4, "lanes": 1, "pe": PEKind.INT8_MAC, "double_buffered": False},
-    "dot": {"rows": 2, "lanes": 2, "pe": PEKind.INT8_DOT},
-    "signed": {"rows": 2, "lanes": 4, "act_signed": True, "act_bits": 6},
+    "booth": {"rows": 4, "lanes": 8, "pe": PEKind.BOOTH_DIGIT, "drain_rows": 4},
+    "bits": {"rows": 2, "lanes": 8, "pe": PEKind.BIT_PLANE, "drain_rows": 1},
+    "radix4": {"rows": 4, "lanes": 8, "pe": PEKind.RADIX4_DIGIT, "drain_rows": 2},
+    "planes": {"rows": 2, "lanes": 8, "pe": PEKind.DIGIT_PLANES, "drain_rows": 2},
+    "shift-add": {"rows": 4, "lanes": 1, "pe": PEKind.SHIFT_ADD, "drain_rows": 1},
+    "int8": {
+        "rows": 4,
+        "lanes": 1,
+        "pe": PEKind.INT8_MAC,
+        "drain_rows": 1,
+        "double_buffered": False,
+    },
+    "dot": {"rows": 2, "lanes": 2, "pe": PEKind.INT8_DOT, "drain_rows": 2},
+    "signed": {"rows": 4, "lanes": 8, "act_signed": True, "act_bits": 6, "drain_rows": 2},
+    "one-row": {"rows": 1, "lanes": 4, "drain_rows": 1},
 }
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_every_kind_of_pe_runs_layers(name: str, run: Run) -> None:
-    array = ArrayConfig(cols=4, drain_rows=1, max_depth=144, **ARRAYS[name])
+@pytest.mark.parametrize("pace", [Pace.NONE, Pace.HEAVY], ids=lambda pace: f"pace-{pace.name}")
+def test_every_kind_of_pe_runs_layers(name: str, pace: Pace, run: Run) -> None:
+    array = ArrayConfig(cols=4, max_depth=144, **ARRAYS[name])
     config = AcceleratorConfig(array=array, **SCRATCHPADS | {"weight_words": 640})
-    specs = tuple(random_specs(config, count=5, seed=11, most_pixels=12))
-    assert run(AcceleratorJob(config=config, specs=specs))["layers"] == 5
+    specs = tuple(random_specs(config, count=4, seed=11, most_pixels=12))
+    job = AcceleratorJob(config=config, specs=specs, idle=pace, back_pressure=pace, seed=11)
+    assert run(job)["layers"] == 4
 
 
 def test_two_hundred_random_layers_take_the_cycles_of_the_timeline(

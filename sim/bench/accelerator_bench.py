@@ -15,9 +15,10 @@ from typing import Any
 
 import cocotb
 import numpy as np
+from cocotb.triggers import RisingEdge
 
 from hw.accelerator_config import AcceleratorConfig
-from hw.descriptor import ErrorCode
+from hw.descriptor import DESCRIPTOR_BYTES, ErrorCode
 from hw.timeline import RunTimes, run_times
 from sim.bench.accelerator_coverage import covered
 from sim.bench.accelerator_job import AcceleratorJob
@@ -54,8 +55,47 @@ def check_counters(counters: dict[str, int], times: RunTimes, *, exact: bool) ->
     assert counters["LAYERS"] == len(times.layers)
 
 
+class StageMonitor:
+    """Notes when the layers of a run take their first and last steps and give their last sums."""
+
+    def __init__(self, dut: Any) -> None:
+        self._dut = dut
+        self.steps: list[int] = []
+        self.last_sums: list[int] = []
+
+    async def run(self) -> None:
+        """Watch for ever; cycle 0 is that of the start."""
+        engine, edge = self._dut.engine, RisingEdge(self._dut.clk)
+        cycle = layers = 0
+        while True:
+            await edge
+            cycle += 1
+            if int(engine.start.value):
+                cycle, layers = 0, 0
+                self.steps, self.last_sums = [], []
+            if int(engine.stepping.value):
+                self.steps.append(cycle)
+            if int(engine.layers.value) > layers:  # a cycle behind the sums
+                layers += 1
+                self.last_sums.append(cycle - 1)
+
+    def check(self, times: RunTimes) -> None:
+        """Compare with the timeline, layer by layer."""
+        done = 0
+        for index, (layer, last_sum) in enumerate(zip(times.layers, self.last_sums, strict=True)):
+            first, last = self.steps[done], self.steps[done + layer.steps - 1]
+            got, expected = (first, last, last_sum), (layer.first_step, layer.last_step)
+            assert got == (*expected, layer.last_sum), (
+                f"layer {index}: first step, last step and last sum must be in cycles "
+                f"{(*expected, layer.last_sum)}, not {got}"
+            )
+            done += layer.steps
+
+
 async def run_layers(host: Host, job: AcceleratorJob, layers: list[Layer]) -> dict[str, int]:
     """Run layers, compare their results and counters; return the counters."""
+    stages = StageMonitor(host.dut)
+    watching = cocotb.start_soon(stages.run())
     for layer in layers:
         await host.send(layer.packet(job.config))
     await host.start()
@@ -68,7 +108,11 @@ async def run_layers(host: Host, job: AcceleratorJob, layers: list[Layer]) -> di
     assert host.sink.empty(), "more results than layers"
     counters = await host.counters()
     exact = job.idle is Pace.NONE and job.back_pressure is Pace.NONE
-    check_counters(counters, expected_times(layers, job.config), exact=exact)
+    times = expected_times(layers, job.config)
+    check_counters(counters, times, exact=exact)
+    if exact:
+        stages.check(times)
+    watching.cancel()
     return counters
 
 
@@ -93,11 +137,41 @@ async def refuse_packets(host: Host, job: AcceleratorJob, layers: list[Layer]) -
         status = await host.wait_for_interrupt()
         assert status["busy"] == 0
         assert status["error"] == code, f"error must be {code!r}, not {status['error']}"
+        tag = int.from_bytes(packet[28:30], "little") if len(packet) >= DESCRIPTOR_BYTES else 0
+        assert status["error_tag"] == tag, f"tag must be {tag}, not {status['error_tag']}"
         assert host.sink.empty(), f"results of a layer refused for {code!r}"
         assert (await host.counters())["LAYERS"] == len(before)
         seen[code.name] += 1
     await run_layers(host, job, layers)
     return seen
+
+
+async def flush_and_recover(host: Host, job: AcceleratorJob, layers: list[Layer]) -> None:
+    """End runs by a flush: in the middle, waiting for the rest of a packet, and behind an error.
+
+    Each time packets are still queued; they are dropped, and the next run is good.
+    """
+    packets = [layer.packet(job.config) for layer in layers]
+    endless = layers[0].packet(job.config)[: -job.config.bus_bytes]
+    wrong = b"\0" + packets[0][1:]
+    rng = random.Random(job.seed)
+    for queue in ([*packets, *packets], [endless], [wrong, *packets]):
+        for packet in queue:
+            await host.send(packet)
+        await host.start()
+        for _ in range(rng.randint(50, 400)):
+            await host.cycles
+        await host.write("CONTROL", flush=1)
+        while not host.source.idle():
+            await host.cycles
+        for _ in range(8):
+            await host.cycles
+        assert (await host.read("STATUS"))["busy"] == 0
+        await host.write("CONTROL")
+        while not host.sink.empty():
+            host.sink.recv_nowait()
+        host.sink.clear()
+        await run_layers(host, job, layers)
 
 
 @cocotb.test()
@@ -113,6 +187,7 @@ async def accelerator_equals_golden_model(dut: Any) -> None:
     report: dict[str, Any] = {"seed": job.seed, "layers": len(layers)}
     if job.malformed:
         report["errors"] = await refuse_packets(host, job, layers)
+        await flush_and_recover(host, job, layers)
     else:
         report["counters"] = await run_layers(host, job, layers)
         report["covered"] = covered(layers, job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from hw.accelerator_config import AcceleratorConfig
+from hw.accelerator_config import RECORD_BYTES, AcceleratorConfig
 from hw.descriptor import DESCRIPTOR_BYTES, FIELDS, FLAGS, ErrorCode
 from hw.mapping import ConvShape
 from hw.precision import WeightMode
@@ -38,11 +38,15 @@ def malformed_packets(config: AcceleratorConfig, *, seed: int) -> Iterator[tuple
     for name, value in (("version", 0), ("version", 2), ("reserved", 1 << rng.randrange(16))):
         yield ErrorCode.VERSION, with_field(good, name, value)
     yield ErrorCode.VERSION, with_field(good, "flags", 1 << rng.randint(len(FLAGS), 7))
+    # the first error counts, not that the packet is short, too
+    yield ErrorCode.VERSION, with_field(good[: DESCRIPTOR_BYTES + beat], "version", 9)
     yield ErrorCode.MODE, with_field(good, "mode", rng.randint(4, 255))
     sizes = ("kernel_h", "kernel_w", "stride", "in_h", "in_w", "out_h", "out_w")
     for name in (*sizes, "in_channels", "group_channels", "groups", "out_tiles"):
         yield ErrorCode.SHAPE, with_field(good, name, 0)
     yield ErrorCode.SHAPE, with_field(good, "groups", 2)
+    yield ErrorCode.SHAPE, with_field(good, "out_h", 7)
+    yield ErrorCode.SHAPE, with_field(good, "out_w", 5)
     deep = with_field(with_field(good, "kernel_h", 255), "kernel_w", 255)
     yield ErrorCode.DEPTH, deep
     yield ErrorCode.ACT_SPACE, with_field(good, "in_h", 65535)
@@ -52,9 +56,13 @@ def malformed_packets(config: AcceleratorConfig, *, seed: int) -> Iterator[tuple
     for name in ("keep_acts", "keep_weights"):
         # nothing is resident behind an error
         yield ErrorCode.RESIDENT, with_field(good, "flags", 1 << FLAGS.index(name))
-    for beats in {1, DESCRIPTOR_BYTES // beat + 1, len(good) // beat - 1}:
-        yield ErrorCode.SHORT, good[: beats * beat]
-    yield ErrorCode.SHORT, good[: rng.randrange(1, len(good) // beat) * beat]
+    # inside the descriptor and each section, and exactly behind each of them
+    records = DESCRIPTOR_BYTES + 2 * RECORD_BYTES * config.array.cols
+    weights = records + 2 * 2 * 2 * config.weight_word_bytes
+    for size in (beat, DESCRIPTOR_BYTES, records, weights, len(good) - beat):
+        yield ErrorCode.SHORT, good[:size]
+        if size > DESCRIPTOR_BYTES:
+            yield ErrorCode.SHORT, good[: size - beat]
     yield ErrorCode.LONG, good + rng.randbytes(rng.randint(1, 9) * beat)
     if config.skips_planes:
         record = int.from_bytes(good[DESCRIPTOR_BYTES : DESCRIPTOR_BYTES + 8], "little")
