@@ -3,7 +3,7 @@
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search test synth kinds verilog fpga throughput lint clean
+.PHONY: help search test synth kinds verilog fpga formal mutate throughput lint clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -35,6 +35,14 @@ verilog: ## Write the array as Verilog to build/mac_array.v, or another part (AR
 fpga: ## Place and route the tiny accelerator for ECP5: cells, memory blocks, Fmax (ARGS="...")
 	@.ci/setup fpga yosys nextpnr
 	$(VENV) python -m synth.fpga $(ARGS)
+
+formal: ## Prove properties of the gateware for every input, ten minutes (ARGS="name ..." or --list)
+	@.ci/setup sim yosys
+	$(VENV) python -m sim.formal $(ARGS)
+
+mutate: ## Break the gateware in hundreds of places and see the benches' vectors find it (ARGS="...")
+	@.ci/setup sim simulator yosys
+	$(VENV) python -m sim.mutate $(ARGS)
 
 throughput: ## Run matrix products and the shipped networks on the accelerator's RTL, half an hour (ARGS="...")
 	@.ci/setup sim simulator cocotb yosys
