@@ -3,7 +3,7 @@
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search test synth verilog lint clean
+.PHONY: help search test synth kinds verilog fpga formal mutate throughput lint clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -23,10 +23,30 @@ synth: ## Synthesise the array and write its cost table (ARGS="...")
 	@.ci/setup synth simulator yosys
 	$(VENV) python -m synth $(ARGS)
 
-verilog: ## Write the array as Verilog to build/mac_array.v (ARGS="...")
+kinds: ## Synthesise an array of every kind of PE and compare them in docs/pe-kinds.json (ARGS="...")
+	@.ci/setup synth simulator yosys
+	$(VENV) python -m synth.kinds $(ARGS)
+
+verilog: ## Write the array as Verilog to build/mac_array.v, or another part (ARGS="--what accelerator -o FILE")
 	@.ci/setup hw yosys
 	@mkdir -p build
 	$(VENV) python -m hw.verilog -o build/mac_array.v $(ARGS)
+
+fpga: ## Place and route the tiny accelerator for ECP5: cells, memory blocks, Fmax (ARGS="...")
+	@.ci/setup fpga yosys nextpnr
+	$(VENV) python -m synth.fpga $(ARGS)
+
+formal: ## Prove properties of the gateware for every input, ten minutes (ARGS="name ..." or --list)
+	@.ci/setup sim yosys
+	$(VENV) python -m sim.formal $(ARGS)
+
+mutate: ## Break the gateware in hundreds of places and see the benches' vectors find it (ARGS="...")
+	@.ci/setup sim simulator yosys
+	$(VENV) python -m sim.mutate $(ARGS)
+
+throughput: ## Run matrix products and the shipped networks on the accelerator's RTL, half an hour (ARGS="...")
+	@.ci/setup sim simulator cocotb yosys
+	$(VENV) python -m sim.throughput $(ARGS)
 
 lint: ## Check style, format, types and imports
 	@.ci/setup dev

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from hw.config import ArrayConfig
-from hw.precision import WeightMode
+from hw.precision import BIAS_BITS, WeightMode
 
 RECORD_BYTES = 8
 """Bytes of an output channel's parameters in the input stream: bias, multiplier, shift, planes."""
@@ -37,10 +37,10 @@ class AcceleratorConfig:
         If a parameter is out of range, or the parts do not fit each other.
     """
 
-    array: ArrayConfig = field(default_factory=ArrayConfig)
+    array: ArrayConfig = field(default_factory=lambda: ArrayConfig(max_depth=2304))
     bank_channels: int = 16
-    act_words: int = 2048
-    weight_words: int = 4096
+    act_words: int = 640
+    weight_words: int = 1280
     channel_tiles: int = 128
 
     def __post_init__(self) -> None:
@@ -63,10 +63,15 @@ class AcceleratorConfig:
             raise ValueError(
                 f"cols x drain_rows must be at most 32, the bus in bytes, not {self.bus_bytes}"
             )
-        if self.weight_word_bytes % self.bus_bytes:
+        word_bits = array.cols * array.lanes * array.weight_field_bits
+        if word_bits % (8 * self.bus_bytes):
             raise ValueError(
-                f"a weight word of {self.weight_word_bytes} bytes must be whole beats of "
-                f"{self.bus_bytes} bytes: give lanes or drain_rows another value"
+                f"a weight word of {word_bits} bits must be whole beats of {self.bus_bytes} "
+                "bytes: give lanes or drain_rows another value"
+            )
+        if array.required_acc_bits > BIAS_BITS:
+            raise ValueError(
+                f"sums must fit {BIAS_BITS} bits, not {array.required_acc_bits}: lower max_depth"
             )
         if array.drain_rows > RECORD_BYTES:
             raise ValueError(f"drain_rows must be at most {RECORD_BYTES}, not {array.drain_rows}")

@@ -14,7 +14,7 @@ from hw.precision import WeightMode
 
 DESCRIPTOR = data.StructLayout(dict(FIELDS))
 
-STEPS = 10
+STEPS = 11
 """Products of a check."""
 
 LATENCY = STEPS + 3
@@ -56,7 +56,9 @@ class Check(Component):
         m = Module()
         d = self.descriptor
         step = Signal(range(LATENCY))
-        left, right, product = Signal(32), Signal(16), Signal(48, reset_less=True)
+        left = Signal(32)
+        right = Signal(16)
+        product = Signal(48, reset_less=True)
         m.d.comb += self.done.eq(step == LATENCY - 1)
         m.d.sync += product.eq(left * right)
         with m.If((step != 0) | self.start):
@@ -150,6 +152,10 @@ class Check(Component):
 
         def row_span() -> None:
             m.d.sync += layer.row_span.eq(product)
+            fail(product >= d.in_w + d.pad_left + d.stride, ErrorCode.SHAPE)
+
+        def column_span() -> None:
+            fail(product >= d.in_h + d.pad_top + d.stride, ErrorCode.SHAPE)
 
         def origin() -> None:
             m.d.sync += layer.origin.eq((-(product + d.pad_left))[: pixel_bits(config)])
@@ -164,6 +170,7 @@ class Check(Component):
             (d.groups, d.out_tiles, tiles),
             (d.stride, d.in_w, row_step),
             (d.stride, d.out_w, row_span),
+            (d.stride, d.out_h, column_span),
             (d.pad_top, d.in_w, origin),
         ]
 

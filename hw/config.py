@@ -73,12 +73,12 @@ class ArrayConfig:
     rows: int = 8
     cols: int = 8
     lanes: int = 32
-    pe: PEKind = PEKind.BOOTH_DIGIT
+    pe: PEKind = PEKind.BIT_PAIR
     act_bits: int = 8
     act_signed: bool = False
     acc_bits: _AccBits = _AccBits()
     max_depth: int = 16384
-    group: int = 8
+    group: int = 16
     double_buffered: bool = True
     drain_rows: int = 2
     registers: tuple[Stage, ...] | None = None
@@ -161,7 +161,7 @@ class ArrayConfig:
 
     @property
     def name(self) -> str:
-        """Short name, for example ``booth_digit-8x8x16``."""
+        """Short name, for example ``bit_pair-8x8x16``."""
         return f"{self.pe.value}-{self.rows}x{self.cols}x{self.lanes}"
 
     @property
@@ -192,8 +192,8 @@ class ArrayConfig:
     def steps(self, mode: WeightMode) -> int:
         """Cycles that a PE spends on one chunk at a weight precision.
 
-        The most cycles where they depend on the weights; `hw.schedule.tile_steps` has those of
-        given weights.
+        The most where they depend on the weights; `hw.schedule.steps_of_weights` has those of given
+        weights.
         """
         if self.pe.traits.skips_zeros:
             return most_shift_add_cycles(mode, self.max_shift)

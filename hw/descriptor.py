@@ -26,7 +26,7 @@ class ErrorCode(IntEnum):
     """Weight mode beyond 3, or a tile's planes beyond its layer's."""
 
     SHAPE = 3
-    """A size of 0, or groups x group_channels is not in_channels."""
+    """A size of 0, groups x group_channels is not in_channels, or outputs beyond the map."""
 
     DEPTH = 4
     """Dot product longer than the array's `max_depth`."""
@@ -128,8 +128,8 @@ class LayerDescriptor:
     out_tiles: int
     in_zero_point: int = 0
     out_zero_point: int = 0
-    low: int = 0
-    high: int = 255
+    low: int
+    high: int
     keep_acts: bool = False
     keep_weights: bool = False
     last: bool = False

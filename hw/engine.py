@@ -3,7 +3,6 @@
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -144,28 +143,23 @@ class Engine(Component):
         chunks: list[Signal] = []
         for row in range(config.array.rows):
             bank: Memory[Any, Any] = Memory(
-                shape=data.ArrayLayout(cols * width, slots), depth=2 * config.act_words, init=[]
+                shape=cols * width * slots, depth=2 * config.act_words, init=[]
             )
             m.submodules[f"bank_{row}"] = bank
-            write, read = bank.write_port(granularity=1), bank.read_port()
+            write, read = bank.write_port(granularity=cols * width), bank.read_port()
             m.d.comb += [
                 write.addr.eq(acts.address),
                 write.en.eq(Mux(acts.rows[row], acts.slots, 0)),
-                *[
-                    write.data[slot].eq(acts.words[row // config.array.drain_cycles])
-                    for slot in range(slots)
-                ],
+                write.data.eq(acts.words[row // config.array.drain_cycles].replicate(slots)),
                 read.en.eq(im2col.bank_enable[row]),
                 read.addr.eq(im2col.bank_address[row]),
                 im2col.bank_data[row].eq(read.data),
             ]
             patch: Memory[Any, Any] = Memory(
-                shape=data.ArrayLayout(width, config.array.lanes),
-                depth=PATCHES * config.patch_chunks,
-                init=[],
+                shape=width * config.array.lanes, depth=PATCHES * config.patch_chunks, init=[]
             )
             m.submodules[f"patch_{row}"] = patch
-            patch_write, patch_read = patch.write_port(granularity=1), patch.read_port()
+            patch_write, patch_read = patch.write_port(granularity=width), patch.read_port()
             m.d.comb += [
                 patch_write.addr.eq(im2col.address),
                 patch_write.en.eq(Mux(im2col.rows[row], im2col.lanes, 0)),
@@ -173,7 +167,7 @@ class Engine(Component):
                 patch_read.en.eq(feed.read),
                 patch_read.addr.eq(feed.address),
             ]
-            chunks.append(patch_read.data.as_value())
+            chunks.append(patch_read.data)
         m.d.comb += [
             feed.patch_done.eq(im2col.patch_done),
             im2col.patch_freed.eq(feed.patch_freed),
@@ -206,7 +200,7 @@ class Engine(Component):
         config, parameters = self.config, loader.parameters
         depth = 2 * config.channel_tiles
         channels: Memory[Any, Any] = Memory(
-            shape=data.ArrayLayout(CHANNEL, config.array.cols), depth=depth, init=[]
+            shape=CHANNEL.size * config.array.cols, depth=depth, init=[]
         )
         planes: Memory[Any, Any] = Memory(shape=2, depth=depth, init=[])
         m.submodules.channels = channels

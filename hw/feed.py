@@ -86,9 +86,12 @@ class ActFeed(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, layer = self.config, self.layer
-        patches, half = Signal(range(PATCHES + 1)), Signal()
-        chunk, tile = Signal(range(config.patch_chunks)), Signal(16)
-        group, pixel_tile = Signal(16), Signal(COUNT_BITS)
+        patches = Signal(range(PATCHES + 1))
+        half = Signal()
+        chunk = Signal(range(config.patch_chunks))
+        tile = Signal(16)
+        group = Signal(16)
+        pixel_tile = Signal(COUNT_BITS)
         last_chunk = chunk == layer.chunks
         last_tile = last_chunk & (tile == layer.out_tiles - 1)
         last_group = last_tile & (group == layer.groups - 1)
@@ -143,7 +146,8 @@ class WeightFeed(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, layer = self.config, self.layer
-        word, pixel_tile = Signal(range(config.weight_words)), Signal(COUNT_BITS)
+        word = Signal(range(config.weight_words))
+        pixel_tile = Signal(COUNT_BITS)
         last_word = word == layer.words - 1
         last = last_word & (pixel_tile == layer.pixel_tiles - 1)
         read = stream_reads(m, have=self.layer_valid, ready=self.ready, valid=self.valid)
@@ -191,7 +195,8 @@ class TileFeed(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, layer = self.config, self.layer
-        tile, pixel_tile = Signal(range(config.channel_tiles)), Signal(COUNT_BITS)
+        tile = Signal(range(config.channel_tiles))
+        pixel_tile = Signal(COUNT_BITS)
         held = structured(
             data.StructLayout({"mode": 2, "chunks": range(config.patch_chunks)}), name="held"
         )

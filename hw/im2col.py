@@ -80,8 +80,11 @@ class Im2col(Component):
         """Walk through pixel tiles, groups and taps; give the pixels under the current tap."""
         rows, layer = self.config.array.rows, self.layer
         tap = structured(self._tap_layout(), name="tap")
-        tile, group = Signal(COUNT_BITS), Signal(16)
-        tap_y, tap_x, tap_row = Signal(8), Signal(8), Signal(pixel_bits(self.config))
+        tile = Signal(COUNT_BITS)
+        group = Signal(16)
+        tap_y = Signal(8)
+        tap_x = Signal(8)
+        tap_row = Signal(pixel_bits(self.config))
         free = Signal(range(PATCHES + 1), init=PATCHES)
         last_tile, last_tap, last_group = Signal(), Signal(), Signal()
         placed, positions = self._positions(m, advance=accept & last_tap & last_group)
@@ -138,7 +141,8 @@ class Im2col(Component):
         layout = data.StructLayout({"out_x": 17, "x": COORDINATE, "y": COORDINATE, "pixel": bits})
         positions = [structured(layout, name=f"position_{r}", reset_less=True) for r in range(rows)]
         cursor, here, step = (structured(layout, name=n) for n in ("cursor", "here", "step"))
-        placed, walk = Signal(), Signal(range(rows + 1))
+        placed = Signal()
+        walk = Signal(range(rows + 1))
         m.d.comb += here.eq(cursor)
         with m.If(walk == 0):
             m.d.comb += [
@@ -205,13 +209,16 @@ class Im2col(Component):
             data.StructLayout({f: members[f] for f in fields}), name="mine", reset_less=True
         )
         request = structured(self._request_layout(), name="request")
-        busy, half = Signal(), Signal()
+        busy = Signal()
+        half = Signal()
         place = data.StructLayout(
             {"channel": range(config.bank_channels), "base": range(config.act_words)}
         )
         here, start, after = (structured(place, name=n) for n in ("at", "start", "after"))
-        pending, piece = Signal(rows), Signal(16)
-        lane, chunk = Signal(range(array.lanes)), Signal(range(config.patch_chunks))
+        pending = Signal(rows)
+        piece = Signal(16)
+        lane = Signal(range(array.lanes))
+        chunk = Signal(range(config.patch_chunks))
 
         size = Const(1, 8) << mine.piece_log2
         granted = self._grant(m, pending, [held.pixels[r][:row_bits] for r in range(rows)])
@@ -322,9 +329,12 @@ class Im2col(Component):
                         m.d.sync += word.eq(self.bank_data[bank])
             with m.If(~read.inside[row]):
                 m.d.sync += word.eq(read.zero_point.replicate(channels))
-            turned: Value = word
+            turned = word
             for bit in range((channels - 1).bit_length()):
-                turned = Mux(write.channel[bit], turned >> (width << bit), turned)
+                # a slice: Amaranth takes minutes over shifts of words, and so may other tools
+                further = Signal(channels * width, name=f"turned_{row}_{bit}")
+                m.d.comb += further.eq(Mux(write.channel[bit], turned[width << bit :], turned))
+                turned = further
             with m.Switch(write.piece_log2):
                 for log2 in range((config.largest_piece - 1).bit_length() + 1):
                     with m.Case(log2):

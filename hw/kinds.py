@@ -15,6 +15,9 @@ class PEKind(Enum):
     BIT_PLANE = "bit_plane"
     """`lanes` activations and one bit of `lanes` weights a cycle."""
 
+    BIT_PAIR = "bit_pair"
+    """`lanes` activations and two bits of `lanes` weights a cycle, a tree for each of the bits."""
+
     RADIX4_DIGIT = "radix4_digit"
     """`lanes` activations times one digit 0 to 3 of `lanes` offset weights a cycle."""
 
@@ -99,6 +102,9 @@ _TRAITS = {
     ),
     PEKind.BIT_PLANE: Traits(
         field_bits=1, serial=True, stages=_ALL, default_stages=(Stage.GROUP, Stage.SUM)
+    ),
+    PEKind.BIT_PAIR: Traits(
+        field_bits=2, serial=True, stages=_ALL, default_stages=(Stage.GROUP, Stage.SUM)
     ),
     PEKind.RADIX4_DIGIT: Traits(
         field_bits=2,

@@ -21,8 +21,8 @@ class Loader(Component):
         Begin a run; ignored while busy.
     busy : Out(1)
     error, tag : Out(4), Out(16)
-        Why the run ends early (`hw.descriptor.ErrorCode`), and the failing layer's tag; they hold
-        until the next start.
+        Why the run ends early (`hw.descriptor.ErrorCode`), and the failing layer's tag (0 if its
+        descriptor was cut short); they hold until the next start.
     complete : Out(1)
         The last layer, or an error's packet, was taken; the run ends when all layers have left.
     ended : In(1)
@@ -69,7 +69,10 @@ class Loader(Component):
         m.submodules.acts = acts
         d = structured(DESCRIPTOR, name="descriptor", reset_less=True)
         beat = Signal(range(DESCRIPTOR_BYTES))
-        cut, take, act_half, weight_half = Signal(), Signal(), Signal(), Signal()
+        cut = Signal()
+        take = Signal()
+        act_half = Signal()
+        weight_half = Signal()
         keep_acts = d.flags[FLAGS.index("keep_acts")]
         keep_weights = d.flags[FLAGS.index("keep_weights")]
         for section in (parameters, weights, acts):
@@ -87,11 +90,12 @@ class Loader(Component):
             self.layer.act_half.eq(act_half),
             self.layer.weight_half.eq(weight_half),
         ]
+        resident = self._resident(m, check, keep_acts, keep_weights)
         with m.If(take):
             m.d.sync += cut.eq(self.in_last)
 
-        def fail(code: ErrorCode | Value) -> None:
-            m.d.sync += [self.error.eq(code), self.tag.eq(d.tag)]
+        def fail(code: ErrorCode | Value, *, tag: Value | int = d.tag) -> None:
+            m.d.sync += [self.error.eq(code), self.tag.eq(tag)]
             m.next = "drain"
 
         def receive(section: Section, then: str) -> None:
@@ -116,7 +120,7 @@ class Loader(Component):
                         m.next = "begin check"
                     with m.Elif(self.in_last):
                         m.d.sync += beat.eq(0)
-                        fail(ErrorCode.SHORT)
+                        fail(ErrorCode.SHORT, tag=0)
             with m.State("begin check"):
                 m.d.comb += check.start.eq(1)
                 m.next = "check"
@@ -125,7 +129,7 @@ class Loader(Component):
             with m.State("checked"):
                 with m.If(check.error != ErrorCode.NONE):
                     fail(check.error)
-                with m.Elif(~self._resident(m, check, keep_acts, keep_weights)):
+                with m.Elif(~resident):
                     fail(ErrorCode.RESIDENT)
                 with m.Elif(self.room):
                     m.next = "push"
@@ -171,7 +175,7 @@ class Loader(Component):
 
     def _resident(self, m: Module, check: Check, keep_acts: Value, keep_weights: Value) -> Value:
         """Whether what the layer keeps was loaded, and has the size that the layer needs."""
-        acts = ("plane", "in_h", "in_w")
+        acts = ("in_h", "in_w")
         weights = ("mode", "chunks", "tiles")
         fields = layer_layout(self.config).members
         kept = data.StructLayout({name: fields[name] for name in (*acts, *weights)})

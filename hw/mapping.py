@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from hw.accelerator_config import AcceleratorConfig
 from hw.config import ArrayConfig
-from hw.descriptor import LayerDescriptor
+from hw.descriptor import ErrorCode, LayerDescriptor
 from hw.precision import WeightMode
+from hw.schedule import groups_per_tile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,22 @@ class ConvShape:
     groups: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse shapes that give no output, and groups that do not divide the channels."""
+        """Refuse what no descriptor can say, or gives no output."""
+        for name, low, high in (
+            ("in_h", 1, 65535),
+            ("in_w", 1, 65535),
+            ("kernel_h", 1, 255),
+            ("kernel_w", 1, 255),
+            ("stride", 1, 255),
+            ("pad_top", 0, 255),
+            ("pad_left", 0, 255),
+            ("pad_bottom", 0, 255),
+            ("pad_right", 0, 255),
+            ("groups", 1, 65535),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be from {low} to {high}, not {value}")
         for name in ("in_channels", "out_channels"):
             value = getattr(self, name)
             if value < 1 or value % self.groups:
@@ -82,18 +98,10 @@ class ConvShape:
         return pixels * self.out_channels * self.taps * (self.in_channels // self.groups)
 
 
-def blocked_groups(shape: ConvShape, array: ArrayConfig) -> int:
-    """Count the groups that share an output tile, side by side.
-
-    Neighbouring groups are run as one whose weights are block-diagonal: with `cols` channels of a
-    depthwise layer, each pixel's word is read once for all of them, and ``cols`` of ``cols`` x taps
-    lanes work, instead of one group's taps in a whole tile (ADR 0008).
-    """
-    if shape.groups == 1:
-        return 1
+def shared_groups(shape: ConvShape, array: ArrayConfig) -> int:
+    """Count the groups that are run as one; see `hw.schedule.groups_per_tile`."""
     outputs = shape.out_channels // shape.groups
-    fitting = [n for n in range(1, shape.groups + 1) if shape.groups % n == 0]
-    return max(n for n in fitting if n == 1 or n * outputs <= array.cols)
+    return groups_per_tile(groups=shape.groups, outputs=outputs, config=array)
 
 
 def padded_channels(shape: ConvShape, mode: WeightMode, config: AcceleratorConfig) -> int:
@@ -103,7 +111,7 @@ def padded_channels(shape: ConvShape, mode: WeightMode, config: AcceleratorConfi
     make dot products longer. The choice is the smallest that makes the slower of the two fastest.
     """
     array = config.array
-    blocks = blocked_groups(shape, array)
+    blocks = shared_groups(shape, array)
     real = shape.in_channels // shape.groups * blocks
     if shape.groups // blocks > 1:
         return real  # groups lie side by side in memory
@@ -114,9 +122,51 @@ def padded_channels(shape: ConvShape, mode: WeightMode, config: AcceleratorConfi
         tiles = -(-shape.out_channels // array.cols)
         return max(shape.taps * channels // piece, tiles * chunks * array.steps(mode))
 
+    # as many tiles of channels as the real ones have, so that layers still follow each other
+    most = -(-real // array.cols) * array.cols
     candidates = [-(-real // unit) * unit for unit in (1, 2, 4, 8, 16, 32, 64)]
-    fitting = [c for c in candidates if shape.taps * c <= array.max_depth] or [real]
+    fitting = [c for c in candidates if c <= most and shape.taps * c <= array.max_depth] or [real]
     return min(fitting, key=lambda channels: (slower(channels), channels))
+
+
+def first_error(
+    descriptor: LayerDescriptor, config: AcceleratorConfig, *, words: int | None = None
+) -> ErrorCode:
+    """Find what the accelerator would refuse a layer for, in the order in which it looks.
+
+    Parameters
+    ----------
+    descriptor : LayerDescriptor
+        The layer.
+    config : AcceleratorConfig
+        The accelerator.
+    words : int, optional
+        Weight words of all tiles; as many as the mode takes if they are not given.
+    """
+    array, d = config.array, descriptor
+    sizes = [d.kernel_h, d.kernel_w, d.stride, d.in_h, d.in_w, d.out_h, d.out_w]
+    if not all([*sizes, d.in_channels, d.group_channels, d.groups, d.out_tiles]):
+        return ErrorCode.SHAPE
+    plane = -(-d.in_h * d.in_w // array.rows)
+    if plane > config.act_words:
+        return ErrorCode.ACT_SPACE
+    depth = d.kernel_h * d.kernel_w * d.group_channels
+    if depth > array.max_depth:
+        return ErrorCode.DEPTH
+    if plane * -(-d.in_channels // config.bank_channels) > config.act_words:
+        return ErrorCode.ACT_SPACE
+    if d.groups * d.group_channels != d.in_channels:
+        return ErrorCode.SHAPE
+    tiles = d.groups * d.out_tiles
+    if tiles > config.channel_tiles:
+        return ErrorCode.CHANNEL_SPACE
+    if (d.out_w - 1) * d.stride >= d.in_w + d.pad_left:
+        return ErrorCode.SHAPE
+    if (d.out_h - 1) * d.stride >= d.in_h + d.pad_top:
+        return ErrorCode.SHAPE
+    if words is None:
+        words = tiles * -(-depth // array.chunk_depth(d.mode)) * array.weight_items(d.mode)
+    return ErrorCode.WEIGHT_SPACE if words > config.weight_words else ErrorCode.NONE
 
 
 def describe(
@@ -126,16 +176,35 @@ def describe(
     *,
     in_zero_point: int = 0,
     out_zero_point: int = 0,
-    low: int = 0,
-    high: int = 255,
+    low: int | None = None,
+    high: int | None = None,
     keep_acts: bool = False,
     keep_weights: bool = False,
     last: bool = False,
     wrap: bool = False,
     tag: int = 0,
 ) -> LayerDescriptor:
-    """Descriptor of a layer; see `hw.descriptor.LayerDescriptor` for the parameters."""
-    groups = shape.groups // blocked_groups(shape, config.array)
+    """Describe a layer; see `hw.descriptor.LayerDescriptor` for the parameters.
+
+    Bounds that are not given are those of activations.
+
+    Raises
+    ------
+    ValueError
+        If a zero point or bound is no activation.
+    """
+    array = config.array
+    low = array.act_min if low is None else low
+    high = array.act_max if high is None else high
+    for name, value in (
+        ("in_zero_point", in_zero_point),
+        ("out_zero_point", out_zero_point),
+        ("low", low),
+        ("high", high),
+    ):
+        if not array.act_min <= value <= array.act_max:
+            raise ValueError(f"{name} must be from {array.act_min} to {array.act_max}, not {value}")
+    groups = shape.groups // shared_groups(shape, config.array)
     channels = padded_channels(shape, mode, config)
     return LayerDescriptor(
         mode=mode,

@@ -8,6 +8,12 @@ MULTIPLIER_BITS = 16
 SHIFT_MAX = 47
 """A requantisation shift is from 1 to this many bits."""
 
+BIAS_BITS = 32
+"""Bits of a bias, and of a sum with its bias."""
+
+CHANNEL_BITS = BIAS_BITS + MULTIPLIER_BITS + SHIFT_MAX.bit_length()
+"""Bits of an output channel's parameters."""
+
 
 class WeightMode(Enum):
     """Weight precision of a layer; the value is the number of radix-4 digits of a weight."""

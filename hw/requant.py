@@ -6,9 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from hw.component import Component
 from hw.config import ArrayConfig
-from hw.precision import MULTIPLIER_BITS
+from hw.precision import BIAS_BITS, MULTIPLIER_BITS, SHIFT_MAX
 
-CHANNEL = data.StructLayout({"bias": signed(32), "multiplier": MULTIPLIER_BITS, "shift": 6})
+CHANNEL = data.StructLayout(
+    {"bias": signed(BIAS_BITS), "multiplier": MULTIPLIER_BITS, "shift": SHIFT_MAX.bit_length()}
+)
 """Parameters of an output channel; `shift` is 1 to `hw.precision.SHIFT_MAX`."""
 
 LATENCY = 4

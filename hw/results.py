@@ -116,7 +116,8 @@ class Results(Component):
     def _parameters(self, m: Module) -> Value:
         """Read a tile's parameters before its sums come; return whether they are the last."""
         config, layer = self.config, self.layer
-        tile, pixel_tile = Signal(range(config.channel_tiles)), Signal(COUNT_BITS)
+        tile = Signal(range(config.channel_tiles))
+        pixel_tile = Signal(COUNT_BITS)
         ready = Signal()
         last_row = self.psum_valid & (self.psum.row == config.array.drain_cycles - 1)
         last_tile = tile == layer.tiles - 1

@@ -4,7 +4,7 @@ A tile is ``rows`` pixels x ``cols`` output channels. Its dot products run in ch
 products; a chunk takes one cycle per digit of the weight mode, or what `ArrayConfig.steps` says.
 Results leave the array `drain_rows` rows a cycle. `layer_schedule` equals what the RTL takes; the
 co-simulation asserts it. On a shift-add array the cycles depend on the weights: it is exact with
-the `tile_steps` of the layer's tiles, and an upper bound without.
+the `steps_of_weights` of the layer's tiles, and an upper bound without.
 """
 
 from collections.abc import Sequence
@@ -95,16 +95,19 @@ def pipeline_latency(config: ArrayConfig) -> int:
     return 2 + len(config.stages)  # edge register and accumulator
 
 
-def groups_per_tile(shape: GemmShape, config: ArrayConfig) -> int:
+def groups_per_tile(*, groups: int, outputs: int, config: ArrayConfig) -> int:
     """Count the groups of a grouped convolution that share a tile.
 
-    Several groups stand side by side in the lanes, each with its own columns, the weights of
-    foreign lanes being zero; one group at a time where that does not fit.
+    Neighbouring groups of `outputs` channels each stand side by side in the columns and run as one
+    whose weights are block-diagonal (ADR 0008); one at a time where that does not come out even.
     """
-    return max(1, min(config.lanes // shape.depth, config.cols // shape.outputs, shape.groups))
+    fitting = range(1, min(groups, config.cols // outputs) + 1)
+    return max((n for n in fitting if groups % n == 0), default=1)
 
 
-def tile_steps(weights: Sequence[Sequence[int]], mode: WeightMode, config: ArrayConfig) -> int:
+def steps_of_weights(
+    weights: Sequence[Sequence[int]], mode: WeightMode, config: ArrayConfig
+) -> int:
     """Cycles that the PEs take for a tile of given weights.
 
     Parameters
@@ -146,7 +149,7 @@ def layer_schedule(
     config : ArrayConfig
         The array.
     steps : sequence of int, optional
-        Cycles of each tile in their order, from `tile_steps`, for an array that skips zeros;
+        Cycles of each tile in their order, from `steps_of_weights`, for an array that skips zeros;
         without them each weight takes the most cycles of its mode.
 
     Returns
@@ -162,7 +165,7 @@ def layer_schedule(
     """
     if shape.depth > config.max_depth:
         raise ValueError(f"depth must be at most max_depth = {config.max_depth}, not {shape.depth}")
-    packed = groups_per_tile(shape, config)
+    packed = groups_per_tile(groups=shape.groups, outputs=shape.outputs, config=config)
     group_sets = _ceil(shape.groups, packed)
     chunks = _ceil(shape.depth * packed, config.chunk_depth(mode))
     pixel_tiles = _ceil(shape.pixels, config.rows)

@@ -206,8 +206,10 @@ class ActSection(Section):
         m = Module()
         config, array, layer = self.config, self.config.array, self.layer
         slots = config.bank_channels // array.cols
-        tile, channel_tile = Signal(range(config.act_words)), Signal(16)
-        slot, base = Signal(range(slots)), Signal(range(config.act_words))
+        tile = Signal(range(config.act_words))
+        channel_tile = Signal(16)
+        slot = Signal(range(slots))
+        base = Signal(range(config.act_words))
         beats, full = self.counted(m, array.drain_cycles, name="beats")
         last_channels = channel_tile == self.channel_tiles - 1
         m.d.comb += [

@@ -1,19 +1,20 @@
 """Cycles of an accelerator's run, layer by layer: exactly those of the RTL.
 
-The sequencer's walkers are followed from event to event: loading, im2col reading, feeding, stepping,
-draining. Exact while the input stream always has a beat and the output stream always takes one;
-the co-simulation asserts it. Standard library only.
+The sequencer's walkers are followed from event to event: loading, im2col reading, feeding,
+stepping, draining. Exact while the input stream always has a beat and the output stream always
+takes one; the co-simulation asserts it. Standard library only.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hw.accelerator_config import RECORD_BYTES, AcceleratorConfig
-from hw.descriptor import DESCRIPTOR_BYTES, LayerDescriptor
+from hw.descriptor import DESCRIPTOR_BYTES, ErrorCode, LayerDescriptor
+from hw.mapping import first_error
 from hw.precision import WeightMode
 from hw.schedule import pipeline_latency
 
-CHECK_CYCLES = 14
+CHECK_CYCLES = 15
 """From a descriptor's last beat to its acceptance."""
 
 WRITE_CYCLES = 3
@@ -98,7 +99,7 @@ def tile_steps(
     *,
     planes: Sequence[WeightMode] | None = None,
 ) -> list[TileSteps]:
-    """Steps of every output tile of a layer.
+    """Count the steps of every output tile of a layer.
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ def tile_steps(
 def run_times(
     layers: Sequence[tuple[LayerDescriptor, Sequence[TileSteps]]], config: AcceleratorConfig
 ) -> RunTimes:
-    """Times of a run of layers.
+    """Follow a run of layers.
 
     Parameters
     ----------
@@ -132,7 +133,16 @@ def run_times(
         In order, the steps as `tile_steps` gives them.
     config : AcceleratorConfig
         The accelerator.
+
+    Raises
+    ------
+    ValueError
+        If the accelerator would refuse a layer.
     """
+    for index, (descriptor, tiles) in enumerate(layers):
+        error = first_error(descriptor, config, words=sum(tile.words for tile in tiles))
+        if error is not ErrorCode.NONE:
+            raise ValueError(f"layer {index} must fit the accelerator, but gives {error.name}")
     state = _State()
     times: list[LayerTimes] = []
     skipped = stalls = 0

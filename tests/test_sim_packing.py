@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hw.config import ArrayConfig
+from hw.config import ArrayConfig, PEKind
 from hw.precision import WeightMode
 from sim import packing
 
@@ -19,6 +19,37 @@ def test_words_give_the_weights_back(mode: WeightMode, lanes: int) -> None:
     assert words.max() <= 3
     restored = packing.weights_from_words(words, mode, config, 37)
     np.testing.assert_array_equal(restored, weight)
+
+
+@pytest.mark.parametrize("mode", WeightMode, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("pe", PEKind, ids=lambda pe: pe.value)
+def test_words_of_every_kind_give_the_weights_back(mode: WeightMode, pe: PEKind) -> None:
+    config = ArrayConfig(pe=pe, lanes=1 if pe.traits.one_lane else 8)
+    weight = np.random.default_rng(5).integers(mode.min, mode.max + 1, (37, 3))
+    words = packing.weight_words(weight, mode, config)
+    chunks = -(-37 // config.chunk_depth(mode))
+    assert words.shape == (chunks, config.weight_items(mode), 3, config.lanes)
+    assert words.max() < 1 << config.weight_field_bits
+    restored = packing.weights_from_words(words, mode, config, 37)
+    np.testing.assert_array_equal(restored, weight)
+
+
+def test_words_of_digit_planes_by_hand() -> None:
+    config = ArrayConfig(pe=PEKind.DIGIT_PLANES, lanes=8)
+    weight = np.array([[0b0110], [0b0001], [-0b1000], [0b0111]])
+    words = packing.weight_words(weight, WeightMode.W4, config)
+    # planes of two lanes: products 0 and 1, their upper digits, products 2 and 3, theirs
+    assert words[0, 0, 0].tolist() == [2, 1, 1, 0, 0, 3, 2, 1]
+
+
+def test_activations_fill_the_lanes_that_a_mode_uses() -> None:
+    config = ArrayConfig(pe=PEKind.DIGIT_PLANES, lanes=8)
+    fields = packing.act_fields(np.array([[1, 2, 3, 4, 5]]), WeightMode.W8, config)
+    assert fields[:, 0].tolist() == [
+        [1, 2, 0, 0, 0, 0, 0, 0],
+        [3, 4, 0, 0, 0, 0, 0, 0],
+        [5, 0, 0, 0, 0, 0, 0, 0],
+    ]
 
 
 def test_int8_array_reads_whole_weights() -> None:

@@ -18,20 +18,28 @@ def _synth(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_small_array_becomes_a_table(tmp_path: Path) -> None:
     small = ("--rows", "2", "--cols", "2", "--lanes", "2", "--clock-ns", "1.6")
-    done = _synth(*small, "--name", "small", "--out", str(tmp_path))
+    cache = tmp_path / "cache"
+    written = (*small, "--name", "small", "--out", str(tmp_path), "--cache", str(cache))
+    done = _synth(*written)
     assert done.returncode == 0, done.stderr
     table = CostTable.load(tmp_path / "small.json")
-    array, mac = table.array, table.baseline("int8_mac")
+    array = table.array
     assert table.library.name == "NangateOpenCellLibrary"
     assert set(array.modules) == {"pe", "weight_edge", "act_edge", "control"}
-    for module in (*array.modules.values(), *mac.modules.values()):
+    assert list(table.baselines) == ["int8_mac", "int8_dot"]
+    arrays = (array, *table.baselines.values())
+    for module in (module for cost in arrays for module in cost.modules.values()):
         assert 0 < module.sequential_area_um2 < module.area_um2
         assert 0 < module.idle_energy_pj <= min(module.energy_pj.values())
         assert module.min_period_ns <= 1.6
     # 2-bit weights take a quarter of the cycles, and hardly more energy a cycle
     two, eight = (array.energy_per_mac_pj(mode) for mode in (WeightMode.W2, WeightMode.W8))
     assert two < 0.35 * eight
-    assert "booth_digit-2x2x2" in done.stdout
+    assert array.config.name in done.stdout
+    # a second run takes all arrays from the cache, and makes the same table
+    text = (tmp_path / "small.json").read_text()
+    assert _synth(*written).stderr.count(f"taken from {cache}") == 3
+    assert (tmp_path / "small.json").read_text() == text
 
 
 @pytest.mark.parametrize(
@@ -66,7 +74,7 @@ def test_truncated_operands_are_one_line(tmp_path: Path) -> None:
 
 def test_clock_that_no_recipe_meets_is_one_line_and_status_2(tmp_path: Path) -> None:
     small = ("--rows", "2", "--cols", "2", "--lanes", "1", "--clock-ns", "0.3")
-    done = _synth(*small, "--out", str(tmp_path))
+    done = _synth(*small, "--out", str(tmp_path), "--cache", str(tmp_path))
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("synth: clock must be at least ")

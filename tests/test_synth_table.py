@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from hw.config import ArrayConfig
+from hw.config import ArrayConfig, PEKind, Stage
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, layer_schedule
-from synth.characterise import design_sha256
+from synth.characterise import baselines, design_sha256
 from synth.table import ArrayParameters, CostTable, CostTableError
 
 COMMITTED = Path(__file__).parents[1] / "synth" / "tables" / "nangate45-default.json"
@@ -138,28 +138,51 @@ def test_missing_and_truncated_tables_are_one_line(tmp_path: Path) -> None:
         CostTable.load(path)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        ArrayConfig(registers=(Stage.PRODUCT, Stage.SUM)),
+        ArrayConfig(pe=PEKind.SHIFT_ADD, lanes=1, max_shift=2, acc_bits=None),
+    ],
+    ids=lambda config: config.pe.value,
+)
+def test_parameters_give_the_configuration_back_through_json(config: ArrayConfig) -> None:
+    text = ArrayParameters.of(config).model_dump_json()
+    assert ArrayParameters.model_validate_json(text).config() == config
+
+
 def test_unknown_baseline_is_named() -> None:
-    with pytest.raises(CostTableError, match=r"baseline must be one of int8_mac, not fp32$"):
+    with pytest.raises(CostTableError, match=r"must be one of int8_mac, int8_dot, not fp32$"):
         CostTable.load(COMMITTED).baseline("fp32")
 
 
 def test_committed_table_is_of_the_default_configuration_as_it_is_now() -> None:
     table = CostTable.load(COMMITTED)
     assert table.array.config == ArrayConfig()
-    assert table.baseline("int8_mac").config == ArrayConfig().int8_equivalent()
+    assert {name: cost.config for name, cost in table.baselines.items()} == baselines(ArrayConfig())
     assert table.provenance.design_sha256 == design_sha256(ArrayConfig()), "run `make synth`"
     shipped = (COMMITTED.parents[1] / "operands" / f"{table.provenance.operands}.npz").read_bytes()
     assert table.provenance.operands_sha256 == hashlib.sha256(shipped).hexdigest()
 
 
-def test_committed_table_passes_the_floors_of_the_design() -> None:
+@pytest.mark.parametrize(
+    ("name", "floors"),
+    [
+        ("int8_mac", [(0.80, 0.75), (0.47, 0.38), (0.25, 0.19)]),
+        ("int8_dot", [(0.95, 1.15), (0.55, 0.58), (0.32, 0.29)]),
+    ],
+)
+def test_committed_table_passes_the_floors_of_the_design(
+    name: str, floors: list[tuple[float, float]]
+) -> None:
     table = CostTable.load(COMMITTED)
-    mac, array = table.baseline("int8_mac"), table.array
-    for mode, energy, area in (
-        (WeightMode.W8, 0.80, 0.75),
-        (WeightMode.W4, 0.47, 0.38),
-        (WeightMode.W2, 0.25, 0.19),
-    ):
-        assert array.energy_per_mac_pj(mode) <= energy * mac.energy_per_mac_pj(mode)
-        assert array.area_per_throughput_um2(mode) <= area * mac.area_per_throughput_um2(mode)
-    assert array.min_period_ns <= mac.min_period_ns
+    baseline, array = table.baseline(name), table.array
+    modes = (WeightMode.W8, WeightMode.W4, WeightMode.W2)
+    for mode, (energy, area) in zip(modes, floors, strict=True):
+        assert array.energy_per_mac_pj(mode) <= energy * baseline.energy_per_mac_pj(mode)
+        assert array.area_per_throughput_um2(mode) <= area * baseline.area_per_throughput_um2(mode)
+
+
+def test_committed_table_clocks_no_slower_than_its_slower_baseline() -> None:
+    table = CostTable.load(COMMITTED)
+    assert table.array.min_period_ns <= table.baseline("int8_mac").min_period_ns

@@ -2,7 +2,7 @@
 
 from hw.component import Component
 from hw.config import ArrayConfig, PEKind
-from hw.pe import bit_plane, booth_digit, digit_planes, radix4_digit
+from hw.pe import bit_pair, bit_plane, booth_digit, digit_planes, radix4_digit
 from hw.pe.int8_dot import Int8DotPE
 from hw.pe.int8_mac import Int8MacPE
 from hw.pe.kind import Gateware
@@ -19,6 +19,11 @@ GATEWARE = {
         pe=bit_plane.BitPlanePE,
         recoder=bit_plane.BitRecoder,
         column_excess=bit_plane.column_excess,
+    ),
+    PEKind.BIT_PAIR: Gateware(
+        pe=bit_pair.BitPairPE,
+        recoder=bit_pair.PairRecoder,
+        column_excess=bit_pair.column_excess,
     ),
     PEKind.RADIX4_DIGIT: Gateware(
         pe=radix4_digit.Radix4DigitPE,

@@ -41,15 +41,7 @@ class BitPlanePE(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        bits = config.act_bits
-        # with its sign bit flipped a signed product is unsigned, and too large by a constant
-        sign_offset = (1 << (bits - 1)) if config.act_signed else 0
-        products: list[Value] = []
-        for lane in range(config.lanes):
-            product = Signal(bits, name=f"product_{lane}")
-            gated = self.act[lane].as_unsigned() & self.weight[lane].replicate(bits)
-            m.d.comb += product.eq(gated ^ sign_offset)
-            products.append(product)
+        products = bit_products(m, config, self.act, list(self.weight), name="product")
         width = sum_bits(config)
         total = lane_sum(m, products, config)[:width] ^ self.control.top.replicate(width)
         accumulate(
@@ -61,6 +53,24 @@ class BitPlanePE(Component):
             chain_out=self.chain_out,
         )
         return m
+
+
+def bit_products(
+    m: Module, config: ArrayConfig, act: Lines, bits: list[Value], *, name: str
+) -> list[Value]:
+    """Activations times one bit each, unsigned.
+
+    Signed activations have their sign bit flipped, which makes each product too large by
+    ``2**(act_bits - 1)``.
+    """
+    width = config.act_bits
+    sign_offset = (1 << (width - 1)) if config.act_signed else 0
+    products: list[Value] = []
+    for lane, bit in enumerate(bits):
+        product = Signal(width, name=f"{name}_{lane}")
+        m.d.comb += product.eq((act[lane].as_unsigned() & bit.replicate(width)) ^ sign_offset)
+        products.append(product)
+    return products
 
 
 class BitRecoder(Recoder):

@@ -65,6 +65,7 @@ def weight_layout(config: ArrayConfig) -> data.ArrayLayout:
     lane: dict[PEKind, ShapeLike] = {
         PEKind.BOOTH_DIGIT: DIGIT,
         PEKind.BIT_PLANE: 1,
+        PEKind.BIT_PAIR: 2,
         PEKind.RADIX4_DIGIT: PLAIN_DIGIT,
         PEKind.DIGIT_PLANES: DIGIT,
         PEKind.SHIFT_ADD: move_layout(config),

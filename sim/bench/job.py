@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from hw.config import ArrayConfig, PEKind, Stage
+from sim.bench.pace import Pace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,28 +17,18 @@ class ArrayJob:
     ----------
     config : ArrayConfig
         The array.
-    kind : str
-        ``random`` (random tiles), ``deepest`` (longest dot products of extremes), or the name of
-        a weight mode (a layer without stalls, cycles compared with the schedule).
     seed : int
         Of operands and stalls.
     tiles : int
-        How many.
-    depth : int
-        Dot product length of a layer.
-    idle : float
-        Chance of an idle cycle before each operand.
-    busy : float
-        Chance that the consumer has no room in a cycle.
+        Random tiles under each pair of stalls.
+    deepest : bool
+        Whether the longest dot products of extreme operands are run, too.
     """
 
     config: ArrayConfig
-    kind: str
     seed: int
-    tiles: int = 1
-    depth: int = 1
-    idle: float = 0.0
-    busy: float = 0.0
+    tiles: int
+    deepest: bool = True
 
     def to_json(self) -> str:
         """Serialise."""
@@ -52,3 +43,35 @@ class ArrayJob:
         if config["registers"] is not None:
             config["registers"] = tuple(Stage(stage) for stage in config["registers"])
         return cls(config=ArrayConfig(**config), **fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterJob:
+    """A run of the bench of the accelerator's shell.
+
+    Parameters
+    ----------
+    config : str
+        Name in `hw.catalog`.
+    idle, back_pressure : Pace
+        Of what the host offers and takes.
+    seed : int
+        Of data and pauses.
+    """
+
+    config: str
+    idle: Pace
+    back_pressure: Pace
+    seed: int
+
+    def to_json(self) -> str:
+        """Serialise."""
+        return json.dumps(asdict(self), default=lambda pace: pace.name)
+
+    @classmethod
+    def from_json(cls, text: str) -> RegisterJob:
+        """Parse what `to_json` wrote."""
+        fields = json.loads(text)
+        for name in ("idle", "back_pressure"):
+            fields[name] = Pace[fields[name]]
+        return cls(**fields)

@@ -1,4 +1,4 @@
-"""Build and run a cocotb bench on the array's Verilog with Icarus."""
+"""Build Verilog and run a cocotb bench on it with Icarus."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from cocotb_tools.runner import get_runner
 
@@ -30,36 +31,64 @@ def run_array_bench(verilog: str, job: ArrayJob, *, build: Path) -> int:
     AssertionError
         If the bench failed; the text names the tile, or the log to read.
     """
+    report = run_bench(
+        verilog, top="mac_array", bench="sim.bench.array_bench", job=job.to_json(), build=build
+    )
+    return int(report["compared"])
+
+
+def run_bench(verilog: str, *, top: str, bench: str, job: str, build: Path) -> dict[str, Any]:
+    """Run a bench's tests and return its report.
+
+    The bench finds `job` in the environment as BENCH_JOB, and writes its report, JSON, to the file
+    BENCH_REPORT when all is well and only then.
+
+    Parameters
+    ----------
+    verilog : str
+        Source with the module `top`.
+    bench : str
+        Python module of the bench.
+    job : str
+        What to run, as the bench understands it.
+    build : Path
+        Folder for compiled designs, shared by jobs on the same source.
+
+    Raises
+    ------
+    AssertionError
+        If the bench failed; the text has its reason, or the log to read.
+    """
     key = hashlib.sha256(verilog.encode()).hexdigest()[:16]
     folder = build / key
     folder.mkdir(parents=True, exist_ok=True)
-    source = folder / "mac_array.v"
+    source = folder / f"{top}.v"
     if not source.exists():
         source.write_text(verilog, encoding="utf-8")
     runner = get_runner("icarus")
     runner.build(  # does nothing where the compiled design is newer than its source
         sources=[source],
-        hdl_toplevel="mac_array",
+        hdl_toplevel=top,
         build_dir=folder,
         timescale=("1ns", "1ps"),
         log_file=folder / "build.log",
     )
-    name = hashlib.sha256(job.to_json().encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{bench} {job}".encode()).hexdigest()[:16]
     log, report = folder / f"{name}.log", folder / f"{name}.json"
     report.unlink(missing_ok=True)
     path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     # cocotb's runner exits when a test of the bench fails; the report tells
     with contextlib.suppress(SystemExit):
         runner.test(
-            hdl_toplevel="mac_array",
-            test_module="sim.bench.array_bench",
+            hdl_toplevel=top,
+            test_module=bench,
             build_dir=folder,
             test_dir=folder,
             results_xml=str(folder / f"{name}.xml"),
             log_file=log,
             extra_env={
-                "ARRAY_JOB": job.to_json(),
-                "ARRAY_REPORT": str(report),
+                "BENCH_JOB": job,
+                "BENCH_REPORT": str(report),
                 "COCOTB_ANSI_OUTPUT": "0",
                 "PYTHONPATH": os.pathsep.join(filter(None, path)),
             },
@@ -67,5 +96,5 @@ def run_array_bench(verilog: str, job: ArrayJob, *, build: Path) -> int:
     if not report.exists():
         lines = log.read_text(encoding="utf-8").splitlines()
         reasons = [line.strip() for line in lines if "AssertionError" in line]
-        raise AssertionError(f"{(reasons or ['no result'])[-1]} ({job}; log: {log})")
-    return int(json.loads(report.read_text(encoding="utf-8"))["compared"])
+        raise AssertionError(f"{(reasons or ['no result'])[-1]} ({job[:200]}; log: {log})")
+    return dict(json.loads(report.read_text(encoding="utf-8")))

@@ -55,41 +55,55 @@ def _item(fields: Ints, bits: int) -> int:
     return int.from_bytes(packing.pack(fields, bits), "little")
 
 
-def random_tiles(
-    config: ArrayConfig, *, count: int, seed: int, max_chunks: int = 3
-) -> Iterator[Tile]:
+def random_tiles(config: ArrayConfig, *, count: int, seed: int) -> Iterator[Tile]:
     """Tiles of random depth, mode and distribution.
 
-    A third each has uniform operands, sparse small ones, and extremes only (the most negative
-    and the most positive weight and activation), so that neither zeros nor overflows stay
-    untested.
+    Modes run through all pairs, one after the other, in a random order. A quarter each has uniform
+    operands, sparse small ones, extremes only (the most negative and the most positive weight and
+    activation), and what lies at borders (extremes, zero, one and minus one), so that neither
+    zeros nor overflows stay untested.
     """
     rng = np.random.default_rng(seed)
-    modes = list(WeightMode)
+    modes = _mode_pairs(rng)
     for index in range(count):
-        mode = modes[rng.integers(len(modes))]
-        depth = int(rng.integers(1, max_chunks * config.lanes + 1))
+        mode = next(modes)
+        depth = int(rng.integers(1, max(2 * config.lanes, 6) + 1))
         shapes = (config.rows, depth), (depth, config.cols)
-        kind = index % 3
+        act = rng.integers(config.act_min, config.act_max + 1, shapes[0])
+        kind = index % 4
         if kind == 0:
-            act = rng.integers(config.act_min, config.act_max + 1, shapes[0])
             weight = rng.integers(mode.min, mode.max + 1, shapes[1])
         elif kind == 1:
-            act = rng.integers(config.act_min, config.act_max + 1, shapes[0])
             act *= rng.random(shapes[0]) < 0.4
             weight = np.clip(rng.normal(0, mode.max / 2, shapes[1]).round(), mode.min, mode.max)
             weight = weight.astype(np.int64)
-        else:
+        elif kind == 2:
             act = rng.choice([config.act_min, config.act_max], shapes[0])
             weight = rng.choice([mode.min, mode.max], shapes[1])
+        else:
+            act = rng.choice([config.act_min, 0, 1, config.act_max], shapes[0])
+            weight = rng.choice([mode.min, -1, 0, 1, mode.max], shapes[1])
         yield Tile(mode=mode, act=act, weight=weight)
 
 
-def deepest_tile(config: ArrayConfig, mode: WeightMode, *, negative: bool) -> Tile:
-    """Longest dot product of extreme operands: what the accumulator's width was proven for."""
-    weight = mode.min if negative else mode.max
-    return Tile(
-        mode=mode,
-        act=np.full((config.rows, config.max_depth), config.act_max),
-        weight=np.full((config.max_depth, config.cols), weight),
-    )
+def _mode_pairs(rng: np.random.Generator) -> Iterator[WeightMode]:
+    """Modes for ever; every 17 of them follow each other in all 16 pairs (de Bruijn)."""
+    order = (0, 0, 1, 0, 2, 0, 3, 1, 1, 2, 1, 3, 2, 2, 3, 3, 0)
+    while True:
+        modes = list(WeightMode)
+        named = rng.permutation(len(modes))
+        yield from (modes[named[index]] for index in order)
+
+
+def extreme_tiles(config: ArrayConfig) -> list[Tile]:
+    """Longest dot products of extreme operands: what the accumulator's width was proven for."""
+    return [
+        Tile(
+            mode=mode,
+            act=np.full((config.rows, config.max_depth), act),
+            weight=np.full((config.max_depth, config.cols), weight),
+        )
+        for mode in (WeightMode.W8, WeightMode.W2)
+        for act in (config.act_min, config.act_max)
+        for weight in (mode.min, mode.max)
+    ]

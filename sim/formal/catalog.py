@@ -7,22 +7,40 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from hw.accelerator_config import AcceleratorConfig
 from hw.config import ArrayConfig, PEKind
 from hw.precision import SHIFT_MAX, WeightMode
 from hw.requant import LATENCY
 from hw.schedule import pipeline_latency
+from sim.formal.axi_lite import AxiLiteAnswers
+from sim.formal.engine import EngineReturns
+from sim.formal.feeds import ActWalk, TileWalk, WeightWalk
+from sim.formal.gather import WRITE_LATENCY, GatherWalk
+from sim.formal.layers import LayersInOrder
+from sim.formal.loader import LoaderEnds
 from sim.formal.order import FifoOrder
 from sim.formal.product import WholeProduct
 from sim.formal.proof import Method, Proof
 from sim.formal.recoder import BoothDigits, ShiftAddMoves
+from sim.formal.register_slice import SliceOrder
 from sim.formal.requantiser import Clamping, Product, Rounding
+from sim.formal.result_queue import ResultsFit
 from sim.formal.results import ResultsLeave
 from sim.formal.steps import StepSums
 
 
 def proofs() -> list[Proof]:
     """Every proof, quick ones first within its group."""
-    return [*_recoders(), *_requantiser(), *_products(), *_sums(), *_results(), *_streams()]
+    return [
+        *_recoders(),
+        *_requantiser(),
+        *_products(),
+        *_sums(),
+        *_results(),
+        *_streams(),
+        *_slices(),
+        *_sequencer(),
+    ]
 
 
 def small(kind: PEKind, *, act_bits: int = 4, signed: bool = False, **others: Any) -> ArrayConfig:
@@ -41,6 +59,14 @@ def small(kind: PEKind, *, act_bits: int = 4, signed: bool = False, **others: An
         drain_rows=1,
     )
     return replace(config, **others)
+
+
+def small_accelerator() -> AcceleratorConfig:
+    """Return a small accelerator, none of whose sizes is 1 and few of which are powers of two."""
+    array = ArrayConfig(rows=2, cols=4, lanes=8, drain_rows=1, max_depth=24, act_bits=4)
+    return AcceleratorConfig(
+        array=array, bank_channels=8, act_words=3, weight_words=12, channel_tiles=3
+    )
 
 
 def _recoders() -> Iterator[Proof]:
@@ -151,4 +177,88 @@ def _streams() -> Iterator[Proof]:
         method=Method.BMC,
         depth=12,
         build=FifoOrder,
+    )
+
+
+def _slices() -> Iterator[Proof]:
+    yield Proof(
+        name="slice-order",
+        claim="the AXI4-Stream slice loses, repeats and reorders none of 65535 beats, and keeps "
+        "what it offers",
+        method=Method.INDUCTION,
+        depth=1,
+        build=partial(SliceOrder, 16),
+    )
+    yield Proof(
+        name="axi_lite-answers",
+        claim="every request of any master is answered once, with what the registers said to its "
+        "address, two cycles behind it, until taken; one access a request",
+        method=Method.INDUCTION,
+        depth=1,
+        build=AxiLiteAnswers,
+    )
+
+
+def _sequencer() -> Iterator[Proof]:
+    for name, config in (("small", small_accelerator()), ("default", AcceleratorConfig())):
+        yield Proof(
+            name=f"loader-ends-{name}",
+            claim="any packet of any length: the loader comes to its end and hands on a layer that "
+            "fits all scratchpads, or an error; it writes only the layer's halves",
+            method=Method.INDUCTION,
+            depth=1,
+            build=partial(LoaderEnds, config),
+        )
+        for feed, harness in (("act", ActWalk), ("weight", WeightWalk), ("tile", TileWalk)):
+            yield Proof(
+                name=f"feed-{feed}-{name}",
+                claim="layers of any size: every item is read once, in order, as soon as it is "
+                "there, offered until taken; the last one ends the layer",
+                method=Method.INDUCTION,
+                depth=1,
+                build=partial(harness, config),
+            )
+    small = small_accelerator()
+    yield Proof(
+        name="gather-small",
+        claim="layers of any size: im2col takes every tap of every patch once, in order, as soon "
+        "as it may, within rows x pieces cycles each; no more patches than there are",
+        method=Method.INDUCTION,
+        depth=WRITE_LATENCY + 1,
+        build=partial(GatherWalk, small),
+    )
+    yield Proof(
+        name="layers-in-order",
+        claim="a walker sees each of 255 layers, in order, until it finishes it",
+        method=Method.INDUCTION,
+        depth=1,
+        build=partial(LayersInOrder, small, 1),
+    )
+    yield Proof(
+        name="results-fit",
+        claim="the results' queue never overflows, given tiles only where there was room; a "
+        "layer ends with the last row of its last tile; empty means that all was sent",
+        method=Method.INDUCTION,
+        depth=LATENCY + 2,
+        build=partial(ResultsFit, small),
+    )
+    array = replace(small.array, max_depth=8, drain_rows=2)
+    yield Proof(
+        name="engine-returns",
+        claim="one packet of up to 18 beats that ends at any, the run's last, of a layer of at "
+        "most 2 outputs, 2 taps and 4 channels, of any mode and data: idle again within 68 cycles, "
+        "with no wait outside",
+        method=Method.BMC,
+        depth=70,
+        build=partial(
+            EngineReturns,
+            AcceleratorConfig(
+                array=array, bank_channels=4, act_words=2, weight_words=4, channel_tiles=1
+            ),
+            most=dict.fromkeys(("kernel_h", "in_h", "in_w", "out_w"), 2)
+            | dict.fromkeys(("kernel_w", "stride", "out_h", "pad_top", "groups"), 1)
+            | {"out_tiles": 1, "pad_left": 0, "in_channels": 4, "group_channels": 4},
+            beats=18,
+            cycles=68,
+        ),
     )

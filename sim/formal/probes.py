@@ -1,4 +1,4 @@
-"""Registers inside a design, seen by an induction: where they are once Amaranth has named them."""
+"""Registers and wires inside a design, seen by a proof: where they are once Amaranth named them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hw.config import ArrayConfig
 
 
 def flat_name(source: str, path: str) -> str:
-    """Name of a register after flattening.
+    """Name of a register, or of a wire if there is no such register, after flattening.
 
     Amaranth adds ``$`` and a number to a name that a module already has.
 
@@ -22,12 +22,12 @@ def flat_name(source: str, path: str) -> str:
     source : str
         The design, top module `top`.
     path : str
-        Instances below the top and a register, joined by dots, as the gateware names them.
+        Instances below the top and a signal, joined by dots, as the gateware names them.
 
     Raises
     ------
     ValueError
-        If there is no such instance or register.
+        If there is no such instance or signal.
     """
     return _found(source, path)[0]
 
@@ -53,12 +53,15 @@ def _found(source: str, path: str) -> tuple[str, Shape]:
             raise ValueError(f"probe must be in the design, not {path}: no instance {instance}")
         body = _module(source, cell[1])
         flat.append(cell[2])
-    register = re.search(rf"^    connect \\Q \\({re.escape(wire)}(?:\$\d+)?)$", body, re.M)
-    if register is None:
-        raise ValueError(f"probe must be in the design, not {path}: no register {wire}")
-    shape = re.search(rf"^  wire width (\d+) (signed )?\\{re.escape(register[1])}$", body, re.M)
+    name = rf"\\({re.escape(wire)}(?:\$\d+)?)$"
+    kind = r"^  wire width (\d+) (?:(?:in|out)put \d+ )?(signed )? *"
+    found = re.search(rf"^    connect \\Q {name}", body, re.M)
+    found = found or re.search(rf"^  wire width \d+ (?:(?:in|out)put \d+ )? *{name}", body, re.M)
+    if found is None:
+        raise ValueError(f"probe must be in the design, not {path}: no register or wire {wire}")
+    shape = re.search(rf"{kind}\\{re.escape(found[1])}$", body, re.M)
     assert shape is not None
-    return ".".join([*flat, register[1]]), Shape(int(shape[1]), bool(shape[2]))
+    return ".".join([*flat, found[1]]), Shape(int(shape[1]), bool(shape[2]))
 
 
 def _module(source: str, name: str) -> str:

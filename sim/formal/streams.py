@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth import Module, Mux, Signal, Value
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 
 from hw.component import Component
 from sim.formal.harness import claim, given, unknown
@@ -51,6 +51,11 @@ class OrderChecker(Component):
     put, get : In(1)
         An item goes in or comes out in this cycle.
     put_item, get_item : In(width)
+    puts, gets : Out(count_bits)
+        Items so far.
+    chosen, noted : Out(count_bits), Out(width)
+        The number of the item that is followed, and the item once it went in. With these an
+        induction says where in the design it is.
     """
 
     def __init__(self, width: int, count_bits: int = 4) -> None:
@@ -62,14 +67,17 @@ class OrderChecker(Component):
                 "get": In(1),
                 "put_item": In(width),
                 "get_item": In(width),
+                "puts": Out(count_bits),
+                "gets": Out(count_bits),
+                "chosen": Out(count_bits),
+                "noted": Out(width),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        puts, gets = Signal(self.count_bits), Signal(self.count_bits)
-        chosen, seen = Signal(self.count_bits), Signal()
-        noted = Signal(self.width)
+        puts, gets, chosen, noted = self.puts, self.gets, self.chosen, self.noted
+        seen = Signal()
         m.d.comb += chosen.eq(unknown(self.count_bits))
         full = (1 << self.count_bits) - 1
         m.d.comb += [given((puts != full) | ~self.put), claim(gets <= puts)]

@@ -13,7 +13,7 @@ from hw.config import ArrayConfig, PEKind
 from hw.pe import GATEWARE
 from hw.precision import WeightMode
 from hw.requant import Requantiser
-from sim.bench.tiles import Tile, deepest_tile, random_tiles
+from sim.bench.tiles import Tile, extreme_tiles, random_tiles
 from sim.mutate.equivalence import Contract
 from sim.mutate.observed import ObservedArray
 from sim.mutate.vectors import Vectors, array_vectors, requantiser_vectors
@@ -93,14 +93,13 @@ def small(kind: PEKind) -> ArrayConfig:
 
 def _array_vectors(config: ArrayConfig, seed: int, *, edge: str | None) -> Vectors:
     """Record the bench's tiles: random ones, and the deepest, so that every bit of a sum moves."""
-    deepest = [deepest_tile(config, m, negative=n) for m in WeightMode for n in (True, False)]
-    tiles = list(random_tiles(config, count=TILES, seed=seed, max_chunks=4))
+    tiles = list(random_tiles(config, count=TILES, seed=seed))
     middle = len(tiles) // 2
     # every Booth digit negative, so that corrections reach their limits, too
     weight = np.full((config.max_depth, config.cols), -0b1010101)
     rng = np.random.default_rng(seed)
     acts = rng.integers(config.act_min, config.act_max + 1, (6, config.rows, config.max_depth))
     negative = [Tile(mode=WeightMode.W8, act=act, weight=weight) for act in acts]
-    extremes = [*deepest, *negative]
+    extremes = [*extreme_tiles(config), *negative]
     everything = [*tiles[:middle], *extremes, *tiles[middle:]]
     return array_vectors(ObservedArray(config, edge=edge), everything, seed=seed)
