@@ -93,6 +93,11 @@ def run_proof(proof: Proof, *, folder: Path, timeout_s: int = 300) -> Outcome:
     reasons = re.findall(r"##\s+\S+\s+((?:Assert failed|Temporal).*)", done.stdout)
     status = re.search(r"DONE \((\w+)", done.stdout)
     verdict = status[1] if status else "no status"
+    if "Reached TIMEOUT" in done.stdout:  # before there was anything to solve: no status
+        verdict = "TIMEOUT"
+    missed = re.search(r"Warning: (Selection .* did not match any object)", done.stdout)
+    if missed:
+        raise FormalError(f"{proof.name}: {missed[1]}")
     if verdict == "PASS":
         return Outcome(proof=proof, passed=True, seconds=seconds, reason="")
     if verdict in ("FAIL", "UNKNOWN", "TIMEOUT"):
@@ -107,7 +112,7 @@ def _job(proof: Proof, probes: dict[str, str], cuts: list[str], timeout_s: int) 
     ties = [
         line
         for port, wire in probes.items()
-        for line in (f"delete -input top/w:{port}", f"connect -set {port} {wire}")
+        for line in (f"delete -input w:{port}", f"connect -set {port} {wire}")
     ]
     return "\n".join(
         [

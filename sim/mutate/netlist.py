@@ -53,13 +53,15 @@ class Netlist:
         ]
         declared = [match for match in map(_DECLARED.match, lines) if match]
         next_values = {m[2]: m[1] for m in map(_NEXT.match, transition.splitlines()) if m}
-        rows = [re.sub(r" ; .*", "", line) for line in initial.splitlines()[1:]]
+        rows = [
+            re.sub(r" ; .*", "", line) for line in initial.splitlines() if line.startswith("  ")
+        ]
         return cls(
             lines=[line for line in lines if "declare-sort" not in line],
             next_values=next_values,
             free=[match[1] for match in declared if match[1] not in next_values],
             select=next(match[1] for match in declared if match[3] == f"\\{select}"),
-            start="(and " + " ".join(rows).rsplit("))", 1)[0] + ")",
+            start=f"(and true {' '.join(rows)})",
         )
 
     @property
