@@ -20,6 +20,8 @@ from sim.mutate.vectors import Vectors, array_vectors, requantiser_vectors
 
 TILES = 150
 SUMS = 1500
+LONGEST = 12
+"""Chunks of the longest tiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ def small(kind: PEKind) -> ArrayConfig:
         group=1,
         pe=kind,
         acc_bits=None,
-        max_depth=4 * lanes,
+        max_depth=LONGEST * lanes,
         drain_rows=1,
     )
 
@@ -95,11 +97,31 @@ def _array_vectors(config: ArrayConfig, seed: int, *, edge: str | None) -> Vecto
     """Record the bench's tiles: random ones, and the deepest, so that every bit of a sum moves."""
     tiles = list(random_tiles(config, count=TILES, seed=seed))
     middle = len(tiles) // 2
-    # every Booth digit negative, so that corrections reach their limits, too
-    weight = np.full((config.max_depth, config.cols), -0b1010101)
-    rng = np.random.default_rng(seed)
-    acts = rng.integers(config.act_min, config.act_max + 1, (6, config.rows, config.max_depth))
-    negative = [Tile(mode=WeightMode.W8, act=act, weight=weight) for act in acts]
-    extremes = [*extreme_tiles(config), *negative]
-    everything = [*tiles[:middle], *extremes, *tiles[middle:]]
+    everything = [
+        *tiles[:middle],
+        *extreme_tiles(config),
+        *_corrected(config, seed),
+        *tiles[middle:],
+    ]
     return array_vectors(ObservedArray(config, edge=edge), everything, seed=seed)
+
+
+def _corrected(config: ArrayConfig, seed: int) -> list[Tile]:
+    """Tiles whose corrections run through all their values.
+
+    All Booth digits of -85 are negative; corrections that depend on nothing but the number of
+    chunks need all numbers of them.
+    """
+    rng = np.random.default_rng(seed)
+
+    def tile(mode: WeightMode, chunks: int, weight: int | None) -> Tile:
+        depth = min(chunks * config.chunk_depth(mode), config.max_depth)
+        weights = rng.integers(mode.min, mode.max + 1, (depth, config.cols))
+        if weight is not None:
+            weights[:] = weight
+        acts = rng.integers(config.act_min, config.act_max + 1, (config.rows, depth))
+        return Tile(mode=mode, act=acts, weight=weights)
+
+    negative = [tile(WeightMode.W8, LONGEST, -0b1010101) for _ in range(3)]
+    counts = [tile(mode, n, None) for n in range(4, LONGEST) for mode in WeightMode]
+    return [*negative, *counts]
