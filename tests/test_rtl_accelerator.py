@@ -96,7 +96,7 @@ def test_every_kind_of_error_is_told_and_a_flush_ends_what_hangs(pace: Pace, run
 
 
 ARRAYS: dict[str, dict[str, Any]] = {
-    "booth": {"rows": 4, "lanes": 8, "pe": PEKind.BOOTH_DIGIT, "drain_rows": 4},
+    "booth": {"rows": 4, "lanes": 16, "pe": PEKind.BOOTH_DIGIT, "drain_rows": 4},
     "bits": {"rows": 2, "lanes": 8, "pe": PEKind.BIT_PLANE, "drain_rows": 1},
     "radix4": {"rows": 4, "lanes": 8, "pe": PEKind.RADIX4_DIGIT, "drain_rows": 2},
     "planes": {"rows": 2, "lanes": 8, "pe": PEKind.DIGIT_PLANES, "drain_rows": 2},

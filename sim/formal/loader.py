@@ -121,7 +121,7 @@ class LoaderEnds(Harness):
 
     def _held_layout(self) -> data.StructLayout:
         members = self.dut.layer.shape().members
-        names = ("plane", "in_h", "in_w", "mode", "chunks", "tiles")
+        names = ("in_h", "in_w", "mode", "chunks", "tiles")
         return data.StructLayout({name: members[name] for name in names})
 
     def elaborate(self, platform: object) -> Module:
