@@ -83,9 +83,14 @@ def choose(
         f"read_rtlil top.il; hierarchy -top top; setattr -mod -set keep_hierarchy 1 {target}; "
         "proc; flatten; opt_expr; opt_merge; wreduce */t:* */t:$dff %d; splitcells; opt_clean; "
         "rename -enumerate -pattern wire_% */w:$*; rename -enumerate -pattern cell_% */c:$*; "
-        f"write_rtlil ready.il; mutate -list {count} -seed {seed} -o list.ys {target}"
+        f"write_rtlil ready.il; tee -o size.txt mutate -list 1 -seed {seed} {target}"
     )
     run_yosys(["-q", "-p", script], folder)
+    size = re.search(r"Raw database size: (\d+)", (folder / "size.txt").read_text(encoding="utf-8"))
+    # Yosys looks for ever for more mutations than a small module has
+    most = max(1, int(size[1]) // 3) if size else count
+    listing = f"mutate -list {min(count, most)} -seed {seed} -o list.ys {target}"
+    run_yosys(["-q", "-p", f"read_rtlil ready.il; {listing}"], folder)
     listed = (folder / "list.ys").read_text(encoding="utf-8")
     found = re.findall(r"^mutate (-mode .*)$", listed, re.M)
     # without what is only for the reader
