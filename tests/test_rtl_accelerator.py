@@ -137,7 +137,7 @@ def test_two_hundred_random_layers_take_the_cycles_of_the_timeline(
 
 
 def test_a_deep_product_keeps_the_array_busy(run: Run) -> None:
-    shape = ConvShape.gemm(pixels=48, depth=36, outputs=16)
+    shape = ConvShape.gemm(pixels=72, depth=32, outputs=24)
     for mode in WeightMode:
         spec = LayerSpec(shape=shape, mode=mode, seed=1)
         counters = run(AcceleratorJob(config=SMALL, specs=(spec,)))["counters"]
