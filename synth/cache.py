@@ -78,6 +78,7 @@ def _key(config: ArrayConfig, bench: Bench) -> str:
         repr(config),
         repr(config.stages),
         repr(bench.period_ns),
+        repr(bench.products),
         bench.library.sha256,
         bench.operands.sha256,
         json.dumps(tools()),

@@ -33,7 +33,7 @@ INPUT_ARRIVAL_NS = 0.2
 """When inputs from outside the array change after the clock edge: a register and a short wire."""
 
 PRODUCTS = 16_000
-"""Multiply-accumulates of the PE on which energy is measured, per mode."""
+"""Products per mode on which commands measure energy if not told otherwise."""
 
 WARM_UP = 24
 
@@ -71,6 +71,8 @@ class Bench:
         Threads; each mostly waits for a simulator or for Yosys.
     report : callable
         Told about every finished step.
+    products : int
+        Multiply-accumulates of a PE on which energy is measured, per mode.
     """
 
     library: Library
@@ -79,6 +81,7 @@ class Bench:
     folder: Path
     workers: int
     report: Callable[[str], None]
+    products: int = PRODUCTS
 
 
 def recipes(period_ns: float) -> list[Recipe]:
@@ -177,7 +180,7 @@ def designs(config: ArrayConfig) -> dict[str, str]:
 
 
 def _record(config: ArrayConfig, mode: WeightMode, bench: Bench) -> Recording:
-    tiles = sample_tiles(bench.operands, mode, config, products=PRODUCTS)
+    tiles = sample_tiles(bench.operands, mode, config, products=bench.products)
     return record(config, tiles, folder=bench.folder / config.name / f"rtl-{mode.name}")
 
 
