@@ -64,7 +64,7 @@ def make_table(
             design_sha256=design_sha256(config),
             notes=[
                 *notes,
-                f"energy of about {bench.products} sampled products a mode, the same for all arrays",
+                f"energy of about {bench.products} sampled products a mode, the same ones everywhere",
                 f"inputs of the array change {INPUT_ARRIVAL_NS} ns after the clock edge",
                 "wire-load model of the library; ideal clock, its pins counted, its wires not",
             ],
@@ -102,7 +102,7 @@ def main(
         float | None, typer.Option(help="Node of the library in nm; needed with --liberty.")
     ] = None,
     products: Annotated[
-        int, typer.Option(min=1, help="Products a mode on which energy is measured; fewer are faster.")
+        int, typer.Option(min=1, help="Products a mode that energy is measured on; fewer, faster.")
     ] = PRODUCTS,
     rows: int = ArrayConfig.rows,
     cols: int = ArrayConfig.cols,
