@@ -64,7 +64,7 @@ def make_table(
             design_sha256=design_sha256(config),
             notes=[
                 *notes,
-                f"energy of about {bench.products} sampled products a mode, the same ones everywhere",
+                f"energy of about {bench.products} sampled products a mode, the same for all",
                 f"inputs of the array change {INPUT_ARRIVAL_NS} ns after the clock edge",
                 "wire-load model of the library; ideal clock, its pins counted, its wires not",
             ],
