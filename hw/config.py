@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from hw.csd import MAX_SHIFT, most_shift_add_cycles
-from hw.kinds import PEKind, Stage
+from hw.kinds import Multiplier, PEKind, Stage
 from hw.planes import slots
 from hw.precision import WeightMode
 
-__all__ = ["MAX_CHUNKS", "ArrayConfig", "PEKind", "Stage"]
+__all__ = ["MAX_CHUNKS", "ArrayConfig", "Multiplier", "PEKind", "Stage"]
 
 MAX_CHUNKS = 1 << 16
 """Most chunks of a tile; the control counts them."""
@@ -63,6 +63,8 @@ class ArrayConfig:
         kind's own choice if None.
     max_shift : int
         Widest shift of a serial shift-add MAC in one cycle, 1 to 7; other kinds do not use it.
+    multiplier : Multiplier
+        How INT8 PEs multiply; other kinds do not use it.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class ArrayConfig:
     drain_rows: int = 2
     registers: tuple[Stage, ...] | None = None
     max_shift: int = 3
+    multiplier: Multiplier = Multiplier.ROWS
 
     def __post_init__(self) -> None:
         """Check ranges and the width of the accumulator."""

@@ -52,6 +52,16 @@ class Stage(Enum):
     """Before the accumulator, behind the shifter where there is one."""
 
 
+class Multiplier(Enum):
+    """How a PE that takes whole weights multiplies."""
+
+    ROWS = "rows"
+    """Rows of partial products by Baugh and Wooley, summed in one compressor tree."""
+
+    OPERATOR = "operator"
+    """A product in the RTL, left to synthesis."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Traits:
     """A kind as memory, schedule and configuration see it.

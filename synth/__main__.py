@@ -2,58 +2,62 @@
 
 from __future__ import annotations
 
-import math
-import os
 import shlex
 import sys
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from hw.config import ArrayConfig
-from hw.yosys import YosysError
-from synth import cells, liberty, operands, report
-from synth.activity import SimulationError
-from synth.cache import CACHE, characterised, tools
+from hw.catalog import named
+from hw.config import ArrayConfig, PEKind
+from synth import cells, report
 from synth.characterise import (
     INPUT_ARRIVAL_NS,
     PRODUCTS,
     Bench,
-    ClockError,
     baselines,
+    characterise,
     design_sha256,
 )
+from synth.command import (
+    NANGATE_NM,
+    OPERANDS,
+    Cache,
+    ClockNs,
+    Cluster,
+    LibertyFile,
+    OperandFile,
+    Products,
+    Workers,
+    make_bench,
+    one_line,
+)
+from synth.jobs import CACHE, default_workers, tools
 from synth.memory import SRAM_8_KIB_45_NM
 from synth.table import ArrayCost, CostTable, Library, Provenance
 
 FOLDER = Path(__file__).parent
-NANGATE_NM = 45
 
 
 def make_table(
-    *,
-    config: ArrayConfig,
-    name: str,
-    bench: Bench,
-    node_nm: float,
-    command: str,
-    cache: Path,
+    *, config: ArrayConfig, name: str, bench: Bench, node_nm: float, command: str
 ) -> CostTable:
     """Characterise an array and its INT8 baselines at one clock."""
-    array, recipes = characterised(config, bench, cache)
-    notes = [f"{config.name} {module}: {recipe}" for module, recipe in recipes.items()]
+    found = characterise(config, bench)
+    notes = [f"{config.name} {module}: {recipe}" for module, recipe in found.recipes.items()]
     costs: dict[str, ArrayCost] = {}
     for key, baseline in baselines(config).items():
-        costs[key], recipes = characterised(baseline, bench, cache)
-        notes += [f"{baseline.name} {module}: {recipe}" for module, recipe in recipes.items()]
+        other = characterise(baseline, bench)
+        costs[key] = other.cost
+        notes += [f"{baseline.name} {module}: {recipe}" for module, recipe in other.recipes.items()]
     return CostTable(
         name=name,
         library=library_entry(bench.library, node_nm),
         clock_period_ns=bench.period_ns,
-        array=array,
+        array=found.cost,
         baselines=costs,
         memory=SRAM_8_KIB_45_NM if node_nm == NANGATE_NM else None,
         provenance=Provenance(
@@ -86,75 +90,82 @@ def library_entry(library: cells.Library, node_nm: float) -> Library:
     )
 
 
+def chosen_config(
+    config: str, pe: str, rows: int | None, cols: int | None, lanes: int | None
+) -> ArrayConfig:
+    """Array of a named configuration, with what else is given.
+
+    Raises
+    ------
+    ValueError
+        If there is no such configuration or kind, or the array cannot be.
+    """
+    array = named(config).array
+    if pe:
+        known = [kind.value for kind in PEKind]
+        if pe not in known:
+            raise ValueError(f"pe must be one of {', '.join(known)}, not {pe!r}")
+        array = replace(array, pe=PEKind(pe))
+    given = {"rows": rows, "cols": cols, "lanes": lanes}
+    fields: dict[str, int] = {key: value for key, value in given.items() if value is not None}
+    if rows is not None and rows % array.drain_rows:
+        fields["drain_rows"] = 1
+    return replace(array, **fields)  # type: ignore[arg-type]  # all of them are numbers
+
+
 def main(
     name: Annotated[
         str, typer.Option(help="Name of the table; by default of library and configuration.")
     ] = "",
     out: Annotated[Path, typer.Option(help="Folder of the table.")] = FOLDER / "tables",
-    liberty_file: Annotated[
-        Path | None, typer.Option("--liberty", help="Liberty file; NanGate 45 nm if not given.")
-    ] = None,
-    operand_file: Annotated[
-        Path, typer.Option("--operands", help="Sampled operands of a network.")
-    ] = FOLDER / "operands" / "resnet8.npz",
-    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 1.65,
+    config: Annotated[
+        str, typer.Option(help="Configuration of hw.catalog: tiny, edge or large.")
+    ] = "edge",
+    pe: Annotated[str, typer.Option(help="Another kind of PE than the configuration's.")] = "",
+    rows: Annotated[int | None, typer.Option(help="Other rows of PEs.")] = None,
+    cols: Annotated[int | None, typer.Option(help="Other columns of PEs.")] = None,
+    lanes: Annotated[int | None, typer.Option(help="Other lanes of a PE.")] = None,
+    clock_ns: ClockNs = 1.65,
+    liberty_file: LibertyFile = None,
     node_nm: Annotated[
         float | None, typer.Option(help="Node of the library in nm; needed with --liberty.")
     ] = None,
-    products: Annotated[
-        int, typer.Option(min=1, help="Products a mode that energy is measured on; fewer, faster.")
-    ] = PRODUCTS,
-    rows: int = ArrayConfig.rows,
-    cols: int = ArrayConfig.cols,
-    lanes: int = ArrayConfig.lanes,
-    cache: Annotated[
-        Path, typer.Option(help="Where finished arrays are kept; a rerun takes them from there.")
-    ] = CACHE,
+    operand_file: OperandFile = OPERANDS,
+    products: Products = PRODUCTS,
+    thorough: Annotated[
+        bool, typer.Option(help="Try every recipe of synth.compare on the PEs.")
+    ] = False,
+    cache: Cache = CACHE,
+    workers: Workers = default_workers(),  # noqa: B008  # shown by --help
+    cluster: Cluster = "",
 ) -> None:
     """Map the array and its INT8 baselines to standard cells; write their costs as a table."""
-    console = Console(stderr=True)
-    try:
-        if not (math.isfinite(clock_ns) and clock_ns > 0):
-            raise ValueError(f"clock_ns must be positive, not {clock_ns}")
+    with one_line("synth"):
         if liberty_file is not None and node_nm is None:
             raise ValueError("node_nm must be given with another library; add --node-nm")
-        drain_rows = ArrayConfig.drain_rows if rows % ArrayConfig.drain_rows == 0 else 1
-        config = ArrayConfig(rows=rows, cols=cols, lanes=lanes, drain_rows=drain_rows)
-        library = liberty.load(liberty_file or liberty.nangate45())
-        shown = "default" if config == ArrayConfig() else config.name
-        name = name or f"{'nangate45' if liberty_file is None else library.name}-{shown}"
-        sampled = operands.load(operand_file)
-        with tempfile.TemporaryDirectory(prefix="sigmaquant-synth-") as folder:
-            bench = Bench(
-                library=library,
-                operands=sampled,
-                period_ns=clock_ns,
-                folder=Path(folder),
-                workers=os.cpu_count() or 1,
-                report=lambda line: console.print(f"[dim]{line}[/dim]"),
-                products=products,
-            )
-            table = make_table(
-                config=config,
-                name=name,
-                bench=bench,
-                node_nm=node_nm or NANGATE_NM,
-                command=shlex.join(["python", "-m", "synth", *sys.argv[1:]]),
-                cache=cache,
-            )
+        array = chosen_config(config, pe, rows, cols, lanes)
+        bench = make_bench(
+            liberty_file=liberty_file,
+            operand_file=operand_file,
+            clock_ns=clock_ns,
+            products=products,
+            cache=cache,
+            workers=workers,
+            cluster=cluster,
+            thorough=thorough,
+        )
+        shown = "default" if array == ArrayConfig() else array.name
+        library = "nangate45" if liberty_file is None else bench.library.name
+        name = name or f"{library}-{shown}"
+        table = make_table(
+            config=array,
+            name=name,
+            bench=bench,
+            node_nm=node_nm or NANGATE_NM,
+            command=shlex.join(["python", "-m", "synth", *sys.argv[1:]]),
+        )
         path = out / f"{name}.json"
         table.save(path)
-    except (
-        ValueError,
-        OSError,
-        ClockError,
-        SimulationError,
-        YosysError,
-        cells.LibertyError,
-        operands.OperandError,
-    ) as error:
-        typer.echo(f"synth: {error}", err=True)
-        raise typer.Exit(2) from error
     report.show(table, Console())
     typer.echo(f"{path}")
 

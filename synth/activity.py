@@ -52,14 +52,13 @@ class Run:
 
     Parameters
     ----------
-    busy, idle : Activity
-        Cycles after the warm-up and before the split, and cycles after the split.
+    windows : list of Activity
+        Edges between each bound and the next.
     outputs : dict of str to list of int [cycles]
         Output port values sampled at the end of every cycle.
     """
 
-    busy: Activity
-    idle: Activity
+    windows: list[Activity]
     outputs: dict[str, list[int]]
 
 
@@ -70,8 +69,7 @@ def simulate(
     *,
     period_ns: float,
     input_arrival_ns: float,
-    warm_up: int,
-    split: int,
+    bounds: Sequence[int],
     folder: Path,
     cycles: int | None = None,
 ) -> Run:
@@ -87,10 +85,9 @@ def simulate(
         Clock period.
     input_arrival_ns : float
         When inputs change after the clock edge.
-    warm_up : int
-        First cycles that are simulated but not counted.
-    split : int
-        Cycle from which on edges are counted as idle ones.
+    bounds : sequence of int
+        Cycles at which a window of counting ends and the next one begins; the last one ends with
+        the stimuli. What is before the first bound is not counted.
     folder : Path
         Where the simulator's files go.
     cycles : int, optional
@@ -116,10 +113,10 @@ def simulate(
     )
     (folder / "gates.v").write_text(source, encoding="utf-8")
     run_icarus(folder, "gates")
-    busy, idle = _count(folder / "gates.vcd", (warm_up, split, cycles))
+    windows = _count(folder / "gates.vcd", [*bounds, cycles])
     outputs = _read_outputs(netlist, folder / "outputs.txt")
     (folder / "gates.vcd").unlink()
-    return Run(busy=busy, idle=idle, outputs=outputs)
+    return Run(windows=windows, outputs=outputs)
 
 
 def run_icarus(folder: Path, name: str) -> None:
@@ -264,8 +261,8 @@ endmodule
 """
 
 
-def _count(path: Path, bounds: tuple[int, int, int]) -> tuple[Activity, Activity]:
-    """Count the value changes of a VCD file by net and clock phase, in two windows of cycles.
+def _count(path: Path, bounds: Sequence[int]) -> list[Activity]:
+    """Count the value changes of a VCD file by net and clock phase, in windows of cycles.
 
     The body is cut at the clock's edges and counted line by line, in C, without a parser.
     """
@@ -297,7 +294,7 @@ def _count(path: Path, bounds: tuple[int, int, int]) -> tuple[Activity, Activity
                 falls={net: (high[b"0" + i], low[b"0" + i]) for i, net in names.items()},
             )
         )
-    return windows[0], windows[1]
+    return windows
 
 
 def _read_outputs(netlist: Netlist, path: Path) -> dict[str, list[int]]:

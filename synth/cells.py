@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,12 +35,18 @@ class LookUp:
 
     def __call__(self, slew_ns: float, load_ff: float) -> float:
         """Interpolate bilinearly; extrapolate linearly beyond the table's edges."""
-        i, u = _bracket(self.slew_ns, slew_ns)
-        j, v = _bracket(self.load_ff, load_ff)
-        i1, j1 = min(i + 1, len(self.slew_ns) - 1), min(j + 1, len(self.load_ff) - 1)
-        a, b = self.values[i, j], self.values[i1, j]
-        c, d = self.values[i, j1], self.values[i1, j1]
-        return float(a + u * (b - a) + v * (c - a) + u * v * (a - b - c + d))
+        slews, loads, values = self._lists
+        i, u = _bracket(slews, slew_ns)
+        j, v = _bracket(loads, load_ff)
+        i1, j1 = min(i + 1, len(slews) - 1), min(j + 1, len(loads) - 1)
+        a, b = values[i][j], values[i1][j]
+        c, d = values[i][j1], values[i1][j1]
+        return a + u * (b - a) + v * (c - a) + u * v * (a - b - c + d)
+
+    @cached_property
+    def _lists(self) -> tuple[list[float], list[float], list[list[float]]]:
+        """The table as lists, which single look-ups are ten times faster in."""
+        return self.slew_ns.tolist(), self.load_ff.tolist(), self.values.tolist()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +160,9 @@ class Library:
         return self.wire_ff_per_length * float(np.interp(fanout, counts, lengths))
 
 
-def _bracket(axis: NDArray[np.float64], x: float) -> tuple[int, float]:
+def _bracket(axis: list[float], x: float) -> tuple[int, float]:
     """Index of the cell that holds `x`, and its place within (beyond 0..1 outside)."""
     if len(axis) == 1:
         return 0, 0.0
-    i = int(np.clip(np.searchsorted(axis, x) - 1, 0, len(axis) - 2))
-    return i, float((x - axis[i]) / (axis[i + 1] - axis[i]))
+    i = min(max(bisect_left(axis, x) - 1, 0), len(axis) - 2)
+    return i, (x - axis[i]) / (axis[i + 1] - axis[i])

@@ -1,56 +1,56 @@
 """From a configuration to the costs of its modules: map, time, simulate, count.
 
-Every module is mapped by a few recipes; the one of least energy x area (8-bit weights) that meets
-the clock is kept, for the array and for its baselines alike.
+Every module is mapped by many recipes. Those that meet the clock and are not beaten in area and
+period by another are measured at 8-bit weights; the one of least energy x area is kept, for the
+array and for its baselines alike.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
-from hw.config import ArrayConfig
+from hw.config import ArrayConfig, Multiplier
 from hw.control import Control
 from hw.edge import ActEdge, WeightEdge
 from hw.pe import make_pe
 from hw.pe.signature import control_layout
 from hw.precision import WeightMode
 from hw.verilog import to_rtlil
-from synth import activity, timing
+from synth import timing
 from synth.cells import Library
-from synth.drive import SLEW_NS, wire_past_pes_ff, with_drivers
-from synth.energy import energy
-from synth.netlist import DEFAULT_LOAD_FF, Netlist
+from synth.drive import SLEW_NS, wire_past_pes_ff
+from synth.jobs import Job, Runner
+from synth.mapping import (
+    Measured,
+    Summary,
+    Surroundings,
+    map_job,
+    measure_job,
+    measured,
+    summary,
+    time_job,
+)
+from synth.netlist import DEFAULT_LOAD_FF, read
 from synth.operands import Operands, sample_tiles
-from synth.probe import Recording, record
+from synth.recording import record_job
 from synth.table import ArrayCost, ArrayParameters, ModuleCost
-from synth.yosys import Recipe, map_to_cells
+from synth.yosys import AbcScript, Adders, Recipe
 
 INPUT_ARRIVAL_NS = 0.2
 """When inputs from outside the array change after the clock edge: a register and a short wire."""
 
-PRODUCTS = 16_000
+PRODUCTS = 12_000
 """Products per mode on which commands measure energy if not told otherwise."""
 
-WARM_UP = 24
+MODULES = ("control", "weight_edge", "act_edge", "pe")
+"""Modules of an array, each after those that drive it."""
 
 
 class ClockError(Exception):
     """A module does not meet the clock by any recipe."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mapped:
-    """A module mapped by one recipe, with its timing."""
-
-    module: str
-    recipe: Recipe
-    netlist: Netlist
-    timing: timing.Timing
-    input_arrival_ns: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,37 +65,78 @@ class Bench:
         Real operands for the energy.
     period_ns : float
         Clock.
-    folder : Path
-        For the simulators' files.
-    workers : int
-        Threads; each mostly waits for a simulator or for Yosys.
-    report : callable
-        Told about every finished step.
+    runner : Runner
+        Of the jobs.
     products : int
         Multiply-accumulates of a PE on which energy is measured, per mode.
+    thorough : bool
+        Whether all recipes are tried, or those only that a thorough comparison chose for some
+        module (docs/compare.json).
     """
 
     library: Library
     operands: Operands
     period_ns: float
-    folder: Path
-    workers: int
-    report: Callable[[str], None]
+    runner: Runner
     products: int = PRODUCTS
+    thorough: bool = False
 
 
-def recipes(period_ns: float) -> list[Recipe]:
-    """Return the recipes that every module is tried with."""
-    tight, loose = round(1000 * period_ns * 0.6), round(1000 * period_ns)
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A module mapped by one recipe, in its surroundings; energy if it was worth measuring."""
+
+    recipe: Recipe
+    netlist: Job
+    surroundings: Surroundings
+    summary: Summary
+    energy: Measured | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Characterised:
+    """An array's costs and what they were chosen from.
+
+    Parameters
+    ----------
+    cost : ArrayCost
+        Module by module.
+    chosen : dict of str to Candidate
+        By module.
+    tried : dict of str to list of Candidate
+        All netlists of a module, measured or not, in the order of their recipes.
+    recordings : dict of WeightMode to Job
+        What the modules' ports saw.
+    """
+
+    cost: ArrayCost
+    chosen: dict[str, Candidate]
+    tried: dict[str, list[Candidate]]
+    recordings: dict[WeightMode, Job]
+
+    @property
+    def recipes(self) -> dict[str, str]:
+        """Name of the recipe of each module."""
+        return {name: candidate.recipe.name for name, candidate in self.chosen.items()}
+
+
+def recipes(period_ns: float, *, thorough: bool, has_product: bool) -> list[Recipe]:
+    """Return the recipes that a module is tried with; Booth's only if it `has_product` in it."""
+    shares = (0.4, 0.6, 1.0) if thorough else (0.6, 1.0)
+    targets = [round(1000 * period_ns * share) for share in shares]
+    adders = tuple(Adders) if thorough else (Adders.CELLS, Adders.TREES)
+    ways = [(way, AbcScript.DEFAULT, target) for way, target in product(adders, targets)]
+    if thorough:
+        ways += [(way, AbcScript.AREA, targets[-1]) for way in adders]
     return [
-        Recipe(full_adders=adders, delay_ps=delay)
-        for adders in (True, False)
-        for delay in (tight, loose)
+        Recipe(adders=way, script=script, delay_ps=target, booth=booth)
+        for booth in ((False, True) if has_product else (False,))
+        for way, script, target in ways
     ]
 
 
-def characterise(config: ArrayConfig, bench: Bench) -> tuple[ArrayCost, dict[str, str]]:
-    """Cost of an array, and the recipe that each module was mapped by.
+def characterise(config: ArrayConfig, bench: Bench) -> Characterised:
+    """Cost of an array.
 
     Raises
     ------
@@ -104,52 +145,73 @@ def characterise(config: ArrayConfig, bench: Bench) -> tuple[ArrayCost, dict[str
     YosysError, LibertyError, SimulationError
         If a tool fails, or a netlist does not do what its RTL does.
     """
-    modules_rtlil = designs(config)
-    with ThreadPoolExecutor(bench.workers) as pool:
-        recordings = {mode: pool.submit(_record, config, mode, bench) for mode in WeightMode}
-        mapping = {
-            (name, recipe): pool.submit(
-                map_to_cells, rtlil, top=name, library=bench.library, recipe=recipe
-            )
-            for name, rtlil in modules_rtlil.items()
-            for recipe in recipes(bench.period_ns)
-        }
-        netlists = {key: future.result() for key, future in mapping.items()}
-        bench.report(f"{config.name}: mapped {len(netlists)} netlists")
-        recorded = {mode: future.result() for mode, future in recordings.items()}
-        bench.report(f"{config.name}: RTL equals the golden model on the sampled tiles")
-        candidates = _timed(config, netlists, bench)
-        best = {
-            name: _best(name, candidates[name], recorded[WeightMode.W8], bench, pool)
-            for name in modules_rtlil
-        }
-        jobs = {
-            (name, mode): pool.submit(_measure, best[name], recorded[mode], mode.name, bench)
-            for name in modules_rtlil
-            for mode in WeightMode
-        }
-        measured = {key: job.result() for key, job in jobs.items()}
+    rtlil = designs(config)
+    runner, name = bench.runner, config.name
+    has_product = config.multiplier is Multiplier.OPERATOR
+    mapping = {
+        (module, recipe): map_job(text, top=module, library=bench.library, recipe=recipe)
+        for module, text in rtlil.items()
+        for recipe in recipes(
+            bench.period_ns,
+            thorough=bench.thorough and module == "pe",
+            has_product=has_product and module == "pe",
+        )
+    }
+    recordings = {
+        mode: record_job(config, mode, bench.operands, products=bench.products)
+        for mode in WeightMode
+    }
+    runner.run([*mapping.values(), *recordings.values()], label=f"{name}: map and simulate")
+    candidates = _timed(config, mapping, bench)
+    eight = recordings[WeightMode.W8]
+    tried = {module: _front_measured(c, module, eight, bench) for module, c in candidates.items()}
+    chosen = {module: _best(module, c, bench) for module, c in tried.items()}
+    jobs = {
+        (module, mode): _measure_job(chosen[module], module, recordings[mode], bench)
+        for module in MODULES
+        for mode in WeightMode
+    }
+    results = runner.run(list(jobs.values()), label=f"{name}: energy")
+    energies = {key: measured(result) for key, result in zip(jobs, results, strict=True)}
     counts = {
         "pe": config.rows * config.cols,
         "weight_edge": config.cols,
         "act_edge": config.rows,
         "control": 1,
     }
-    modules = {}
-    for name, mapped in best.items():
-        idle = measured[name, WeightMode.W8][1]
-        modules[name] = ModuleCost(
-            count=counts[name],
-            area_um2=mapped.netlist.area_um2,
-            sequential_area_um2=mapped.netlist.sequential_area_um2,
-            min_period_ns=mapped.timing.min_period_ns,
-            leakage_nw=mapped.netlist.leakage_nw,
-            energy_pj={mode.name: measured[name, mode][0] / 1000 for mode in WeightMode},
-            idle_energy_pj=idle / 1000,
+    modules = {
+        module: ModuleCost(
+            count=counts[module],
+            area_um2=chosen[module].summary.area_um2,
+            sequential_area_um2=chosen[module].summary.sequential_area_um2,
+            min_period_ns=chosen[module].summary.min_period_ns,
+            leakage_nw=chosen[module].summary.leakage_nw,
+            energy_pj={
+                mode.name: step_fj(energies[module, mode], mode, config, bench) / 1000
+                for mode in WeightMode
+            },
+            idle_energy_pj=energies[module, WeightMode.W8].idle_fj / 1000,
         )
-        bench.report(f"{config.name}: {name} by {mapped.recipe.name}")
-    cost = ArrayCost(parameters=ArrayParameters.of(config), modules=modules)
-    return cost, {name: mapped.recipe.name for name, mapped in best.items()}
+        for module in MODULES
+    }
+    return Characterised(
+        cost=ArrayCost(parameters=ArrayParameters.of(config), modules=modules),
+        chosen=chosen,
+        tried=tried,
+        recordings=recordings,
+    )
+
+
+def step_fj(energy: Measured, mode: WeightMode, config: ArrayConfig, bench: Bench) -> float:
+    """Energy of a step, mean over the network: each layer by the steps that its work takes."""
+    total = weight = 0.0
+    tiles = sample_tiles(bench.operands, mode, config, products=bench.products)
+    for (name, run), spent in zip(tiles.items(), energy.runs, strict=True):
+        products = sum(tile.act.shape[1] for tile in run)
+        steps = bench.operands.layers[name].share * spent.steps / products
+        total += steps * spent.step_fj
+        weight += steps
+    return total / weight
 
 
 def design_sha256(config: ArrayConfig) -> str:
@@ -179,20 +241,18 @@ def designs(config: ArrayConfig) -> dict[str, str]:
     return {name: to_rtlil(component, name=name) for name, component in components.items()}
 
 
-def _record(config: ArrayConfig, mode: WeightMode, bench: Bench) -> Recording:
-    tiles = sample_tiles(bench.operands, mode, config, products=bench.products)
-    return record(config, tiles, folder=bench.folder / config.name / f"rtl-{mode.name}")
-
-
 def _timed(
-    config: ArrayConfig, netlists: dict[tuple[str, Recipe], Netlist], bench: Bench
-) -> dict[str, list[Mapped]]:
+    config: ArrayConfig, mapping: dict[tuple[str, Recipe], Job], bench: Bench
+) -> dict[str, list[Candidate]]:
     """Load every module with what it drives, then time it with what drives it.
 
     Loads are taken from the first recipe of each module. The edges' `step`, `first`, `last` and
     `load` come as late as the slowest control, the PEs' inputs as late as the slowest edge.
     """
-    first = {name: netlist for (name, _), netlist in reversed(netlists.items())}
+    first = {
+        module: read(bench.runner.store.get(job.key), library=bench.library)
+        for (module, _), job in reversed(mapping.items())
+    }
     pe, weight_edge, act_edge = first["pe"], first["weight_edge"], first["act_edge"]
 
     def past(pes: int) -> float:
@@ -218,86 +278,81 @@ def _timed(
             "last": [config.cols * sum(weight_edge.input_ff("last")) + past(edges)],
         },
     }
-    timed: dict[str, list[Mapped]] = {}
+    timed: dict[str, list[Candidate]] = {}
     at, late = INPUT_ARRIVAL_NS, 0.0
-    for name in ("control", "weight_edge", "act_edge", "pe"):
-        timed[name] = []
-        arrival, slew = (at, SLEW_NS) if name == "pe" else (INPUT_ARRIVAL_NS, timing.INPUT_SLEW_NS)
-        for (module, recipe), netlist in netlists.items():
-            if module == name:
-                loaded = with_drivers(netlist, loads[name])
-                result = timing.analyse(
-                    loaded,
-                    input_arrival_ns=arrival,
-                    input_slew_ns=slew,
-                    late_ns=dict.fromkeys(("step", "first", "last", "load"), late),
+    for stage in (("control",), ("weight_edge", "act_edge"), ("pe",)):
+        surroundings = {
+            module: Surroundings(
+                loads_ff=loads[module],
+                input_arrival_ns=at if module == "pe" else INPUT_ARRIVAL_NS,
+                input_slew_ns=SLEW_NS if module == "pe" else timing.INPUT_SLEW_NS,
+                late_ns=dict.fromkeys(("step", "first", "last", "load"), late),
+            )
+            for module in stage
+        }
+        keys = [key for key in mapping if key[0] in stage]
+        jobs = [time_job(mapping[key], surroundings[key[0]]) for key in keys]
+        results = bench.runner.run(jobs, label=f"{config.name}: timing of {', '.join(stage)}")
+        for (module, recipe), result in zip(keys, results, strict=True):
+            timed.setdefault(module, []).append(
+                Candidate(
+                    recipe=recipe,
+                    netlist=mapping[module, recipe],
+                    surroundings=surroundings[module],
+                    summary=summary(result),
                 )
-                timed[name].append(
-                    Mapped(
-                        module=name,
-                        recipe=recipe,
-                        netlist=loaded,
-                        timing=result,
-                        input_arrival_ns=arrival,
-                    )
-                )
-        arrivals = [m.timing.port_arrival_ns for m in timed[name]]
-        if name == "control":
-            late = max(a["step"] for a in arrivals)
-        elif name in ("weight_edge", "act_edge"):
-            at = max(at, *(a["out"] for a in arrivals))
+            )
+        arrivals = {m: [c.summary.port_arrival_ns for c in timed[m]] for m in stage}
+        if "control" in stage:
+            late = max(a["step"] for a in arrivals["control"])
+        if "act_edge" in stage:
+            at = max(at, *(a["out"] for module in stage for a in arrivals[module]))
     return timed
 
 
-def _best(
-    name: str,
-    candidates: list[Mapped],
-    recording: Recording,
-    bench: Bench,
-    pool: ThreadPoolExecutor,
-) -> Mapped:
-    """Least energy x area at 8-bit weights among the netlists that meet the clock."""
-    fast = [c for c in candidates if c.timing.min_period_ns <= bench.period_ns]
-    if not fast:
-        shortest = min(c.timing.min_period_ns for c in candidates)
+def _front_measured(
+    candidates: list[Candidate], module: str, recording: Job, bench: Bench
+) -> list[Candidate]:
+    """Measure what meets the clock and is not beaten in both area and period."""
+    fast = {
+        (c.summary.area_um2, c.summary.min_period_ns): c
+        for c in reversed(candidates)
+        if c.summary.min_period_ns <= bench.period_ns
+    }
+    front = [
+        c
+        for (area, period), c in fast.items()
+        if not any(a <= area and p <= period and (a, p) != (area, period) for a, p in fast)
+    ]
+    jobs = [_measure_job(c, module, recording, bench) for c in front]
+    results = bench.runner.run(jobs, label=f"{module}: energy of {len(front)} netlists")
+    energies = {c.recipe: measured(r) for c, r in zip(front, results, strict=True)}
+    return [replace(c, energy=energies.get(c.recipe)) for c in candidates]
+
+
+def _best(module: str, candidates: list[Candidate], bench: Bench) -> Candidate:
+    """Least energy x area at 8-bit weights among the netlists that were measured."""
+    found = [(_product(c.energy, c), i) for i, c in enumerate(candidates) if c.energy is not None]
+    if not found:
+        shortest = min(c.summary.min_period_ns for c in candidates)
         raise ClockError(
-            f"clock must be at least {shortest:.3f} ns for {name}, not {bench.period_ns} ns; "
+            f"clock must be at least {shortest:.3f} ns for {module}, not {bench.period_ns} ns; "
             "raise --clock-ns"
         )
-    distinct = {(c.netlist.area_um2, c.timing.min_period_ns): c for c in fast}
-    if len(distinct) == 1:
-        return next(iter(distinct.values()))
-    tried = {
-        key: pool.submit(_measure, c, recording, f"try-{index}", bench)
-        for index, (key, c) in enumerate(distinct.items())
-    }
-    products = {key: job.result()[0] * key[0] for key, job in tried.items()}
-    return distinct[min(products, key=lambda key: products[key])]
+    return candidates[min(found)[1]]
 
 
-def _measure(mapped: Mapped, recording: Recording, label: str, bench: Bench) -> tuple[float, float]:
-    """Energy of a cycle with a step and of an idle cycle, fJ; checks the netlist's outputs."""
-    ports = recording.ports[mapped.module]
-    inputs = {port: ports[port] for port in mapped.netlist.inputs if port in ports}
-    inputs["rst"] = [0] * len(recording.ports["control"]["step"])
-    folder = bench.folder / f"{mapped.module}-{label}-{id(mapped)}"
-    run = activity.simulate(
-        mapped.netlist,
-        mapped.timing,
-        inputs,
+def _product(energy: Measured, candidate: Candidate) -> float:
+    steps = sum(run.steps for run in energy.runs)
+    mean = sum(run.steps * run.step_fj for run in energy.runs) / steps
+    return mean * candidate.summary.area_um2
+
+
+def _measure_job(candidate: Candidate, module: str, recording: Job, bench: Bench) -> Job:
+    return measure_job(
+        candidate.netlist,
+        candidate.surroundings,
+        recording=recording,
+        module=module,
         period_ns=bench.period_ns,
-        input_arrival_ns=mapped.input_arrival_ns,
-        warm_up=WARM_UP,
-        split=recording.busy,
-        folder=folder,
     )
-    for port, values in run.outputs.items():
-        if values[WARM_UP:] != ports[port][WARM_UP:]:
-            raise activity.SimulationError(
-                f"the netlist of {mapped.module} must equal its RTL, but {port} differs"
-            )
-    busy = energy(mapped.netlist, mapped.timing, run.busy).total_fj
-    idle = energy(mapped.netlist, mapped.timing, run.idle).total_fj
-    steps = sum(recording.ports["control"]["step"][WARM_UP : recording.busy])
-    waiting = run.busy.cycles - steps
-    return (busy * run.busy.cycles - idle * waiting) / steps, idle

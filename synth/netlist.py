@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from synth.cells import Cell, LibertyError, Library
 
@@ -92,29 +93,47 @@ class Netlist:
         return [self.load_ff.get(net, 0.0) for net in self.inputs[port]]
 
 
-def read(path: Path, *, library: Library, top: str) -> Netlist:
-    """Read a netlist that Yosys wrote with ``write_json``.
+Document = dict[str, Any]
+"""A mapped module as JSON: `top`, `ports`, and `cells` with their types and connections."""
+
+
+def trimmed(path: Path, *, top: str) -> Document:
+    """Reduce what Yosys wrote with ``write_json`` to what `read` needs."""
+    module = json.loads(path.read_text(encoding="utf-8"))["modules"][top]
+    return {
+        "top": top,
+        "ports": {
+            name: {"direction": port["direction"], "bits": port["bits"]}
+            for name, port in module["ports"].items()
+        },
+        "cells": {
+            name: {"type": cell["type"], "connections": cell["connections"]}
+            for name, cell in sorted(module["cells"].items())
+            if cell["type"] != "$scopeinfo"
+        },
+    }
+
+
+def read(document: Document, *, library: Library) -> Netlist:
+    """Read a mapped module.
 
     Raises
     ------
     LibertyError
         If a cell is not in the library: the library lacks a function that the design needs.
     """
-    module = json.loads(path.read_text(encoding="utf-8"))["modules"][top]
     instances = []
-    for name, cell in sorted(module["cells"].items()):
-        if cell["type"] == "$scopeinfo":
-            continue
+    for name, cell in document["cells"].items():
         if cell["type"] not in library.cells:
             raise LibertyError(
-                f"{library.path}: the library must have a cell for {cell['type']} of {top}; "
-                "choose a library with flip-flops and the usual gates"
+                f"{library.path}: the library must have a cell for {cell['type']} of "
+                f"{document['top']}; choose a library with flip-flops and the usual gates"
             )
         nets = {pin: bits[0] for pin, bits in cell["connections"].items() if bits}
         instances.append(Instance(name=name, cell=library.cells[cell["type"]], nets=nets))
-    ports = module["ports"]
+    ports = document["ports"]
     return Netlist(
-        top=top,
+        top=document["top"],
         inputs={n: p["bits"] for n, p in ports.items() if p["direction"] == "input" and p["bits"]},
         outputs={
             n: p["bits"] for n, p in ports.items() if p["direction"] == "output" and p["bits"]

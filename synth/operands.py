@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -43,11 +44,12 @@ class LayerOperands:
 
 @dataclass(frozen=True, kw_only=True)
 class Operands:
-    """Operands of a network, by layer."""
+    """Operands of a network, by layer; `path` is the file that they were read from."""
 
     name: str
     sha256: str
     layers: dict[str, LayerOperands]
+    path: Path = Path()
 
 
 def load(path: Path) -> Operands:
@@ -93,16 +95,17 @@ def load(path: Path) -> Operands:
             )
     if not layers:
         raise OperandError(f"{path}: must have at least one layer, found none")
-    return Operands(name=path.stem, sha256=hashlib.sha256(raw).hexdigest(), layers=layers)
+    digest = hashlib.sha256(raw).hexdigest()
+    return Operands(name=path.stem, sha256=digest, layers=layers, path=path.resolve())
 
 
 def sample_tiles(
     operands: Operands, mode: WeightMode, config: ArrayConfig, *, products: int
-) -> list[Tile]:
-    """Tiles of one column whose first row works on about `products` products.
+) -> dict[str, list[Tile]]:
+    """Tiles of one column whose first row works on about `products` products, by layer.
 
     The first row's dot products are the same for every array and mode: pixels and channels of each
-    layer in an even spread, each layer by its share of the work. Other rows take the next pixels.
+    layer in an even spread, as many products of each layer. Other rows take the next pixels.
 
     Parameters
     ----------
@@ -117,21 +120,25 @@ def sample_tiles(
 
     Returns
     -------
-    list of Tile
-        Act [rows, K] and weight [K, 1]; layers one after the other, at least one tile each.
+    dict of str to list of Tile
+        Act [rows, K] and weight [K, 1]; at least one tile of every layer.
     """
-    tiles: list[Tile] = []
-    for layer in operands.layers.values():
-        pixels, depth = layer.act.shape
-        weights = layer.weight[mode]
-        for index in range(max(1, round(products * layer.share / depth))):
-            first, column = _SPREAD * index % pixels, _SPREAD * index % weights.shape[1]
-            rows = (first + np.arange(config.rows)) % pixels
-            tiles.append(
-                Tile(
-                    mode=mode,
-                    act=layer.act[rows].astype(np.int64),
-                    weight=weights[:, column : column + 1].astype(np.int64),
-                )
-            )
-    return tiles
+    return {
+        name: list(_tiles(layer, mode, config, products=products / len(operands.layers)))
+        for name, layer in operands.layers.items()
+    }
+
+
+def _tiles(
+    layer: LayerOperands, mode: WeightMode, config: ArrayConfig, *, products: float
+) -> Iterator[Tile]:
+    pixels, depth = layer.act.shape
+    weights = layer.weight[mode]
+    for index in range(max(1, round(products / depth))):
+        first, column = _SPREAD * index % pixels, _SPREAD * index % weights.shape[1]
+        rows = (first + np.arange(config.rows)) % pixels
+        yield Tile(
+            mode=mode,
+            act=layer.act[rows].astype(np.int64),
+            weight=weights[:, column : column + 1].astype(np.int64),
+        )

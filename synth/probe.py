@@ -17,6 +17,7 @@ from amaranth.lib.wiring import Out
 from hw.array import MacArray
 from hw.component import Component
 from hw.config import ArrayConfig
+from hw.schedule import steps_of_weights
 from hw.verilog import to_verilog
 from sim.bench.tiles import Tile
 from sim.golden import Ints
@@ -34,11 +35,14 @@ class Recording:
     ----------
     ports : dict of module to dict of port to list of int
         Values at the end of each cycle.
+    starts : list of int
+        Cycle of the first step of every run of tiles.
     busy : int
         Cycles before the idle ones at the end.
     """
 
     ports: dict[str, dict[str, list[int]]]
+    starts: list[int]
     busy: int
 
 
@@ -83,15 +87,15 @@ class _Probe(Component):
         return m
 
 
-def record(config: ArrayConfig, tiles: Sequence[Tile], *, folder: Path) -> Recording:
+def record(config: ArrayConfig, runs: Sequence[Sequence[Tile]], *, folder: Path) -> Recording:
     """Run tiles of one column on the RTL and record the modules' ports.
 
     Parameters
     ----------
     config : ArrayConfig
         The array; only one column of it is built.
-    tiles : sequence of Tile
-        Act [rows, K], weight [K, 1].
+    runs : sequence of sequence of Tile
+        Act [rows, K], weight [K, 1]; one run after the other, for example a layer each.
     folder : Path
         Where the simulator's files go.
 
@@ -101,6 +105,7 @@ def record(config: ArrayConfig, tiles: Sequence[Tile], *, folder: Path) -> Recor
         If the simulator fails, or a result differs from the golden model.
     """
     column = replace(config, cols=1)
+    tiles = [tile for run in runs for tile in run]
     probe = _Probe(column)
     folder.mkdir(parents=True, exist_ok=True)
     items = {
@@ -119,7 +124,19 @@ def record(config: ArrayConfig, tiles: Sequence[Tile], *, folder: Path) -> Recor
     run_icarus(folder, "probe")
     ports, psums = _read(folder / "probe.txt", widths, column)
     _check(tiles, psums)
-    return Recording(ports=ports, busy=len(ports["control"]["step"]) - IDLE_CYCLES)
+    steps = np.flatnonzero(ports["control"]["step"])
+    before = np.cumsum([0, *(_steps(run, column) for run in runs)])
+    if before[-1] != len(steps):
+        raise SimulationError(f"the RTL must take {before[-1]} steps, not {len(steps)}")
+    return Recording(
+        ports=ports,
+        starts=[int(steps[first]) for first in before[:-1]],
+        busy=len(ports["control"]["step"]) - IDLE_CYCLES,
+    )
+
+
+def _steps(run: Sequence[Tile], config: ArrayConfig) -> int:
+    return sum(steps_of_weights(tile.weight.tolist(), tile.mode, config) for tile in run)
 
 
 def _bench(probe: _Probe, widths: dict[str, int], counts: dict[str, int]) -> str:

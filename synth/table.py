@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hw.config import ArrayConfig, PEKind, Stage
+from hw.config import ArrayConfig, Multiplier, PEKind, Stage
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, layer_schedule
 
@@ -81,6 +81,7 @@ class ArrayParameters(_Record):
     drain_rows: int
     registers: tuple[Stage, ...] | None = None
     max_shift: int = 3
+    multiplier: Multiplier = Multiplier.ROWS
 
     @classmethod
     def of(cls, config: ArrayConfig) -> ArrayParameters:

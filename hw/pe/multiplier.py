@@ -3,7 +3,7 @@
 from amaranth import Const, Module, Mux, Signal, Value
 
 from hw.booth import tree_sum
-from hw.config import ArrayConfig
+from hw.config import ArrayConfig, Multiplier
 from hw.pe.recoder import Recoder
 from hw.precision import WeightMode
 
@@ -18,9 +18,12 @@ def multiplied(
 ) -> Value:
     """Product plus a constant, modulo its width, as an unsigned number.
 
-    One compressor tree over Baugh-Wooley rows (no sign extension), which took less energy than
-    Yosys' own signed multiplier and its Booth form.
+    By default one compressor tree over Baugh-Wooley rows, without sign extension; how that
+    compares with what synthesis makes of a product is in docs/compare.json.
     """
+    if config.multiplier is Multiplier.OPERATOR:
+        signed = act.as_signed() if config.act_signed else act.as_unsigned()
+        return (signed * weight.as_signed() + offset)[: product_bits(config)]
     act, weight = act.as_unsigned(), weight.as_unsigned()
     bits, top = config.act_bits, WeightMode.W8.bits - 1
     rows: list[Value] = []
