@@ -17,8 +17,7 @@ def _synth(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_small_array_becomes_a_table(tmp_path: Path) -> None:
-    small = ("--rows", "2", "--cols", "2", "--lanes", "2", "--clock-ns", "1.6")
-    small += ("--products", "1500")
+    small = ("--rows", "2", "--cols", "2", "--lanes", "2", "--clock-ns", "1.6", "--products=1500")
     cache = tmp_path / "cache"
     written = (*small, "--name", "small", "--out", str(tmp_path), "--cache", str(cache))
     done = _synth(*written)

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from hw.component import Component
 from hw.verilog import to_rtlil
-from hw.yosys import run_yosys
+from hw.yosys import YosysTimeoutError, run_yosys
 
 SELECT = "mutant"
 """The added input of the design: 0 is the design as it is."""
+
+LIST_S = 60
+"""Yosys looks for ever for more mutations than a small module has; then half as many are asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +91,14 @@ def choose(
     run_yosys(["-q", "-p", script], folder)
     size = re.search(r"Raw database size: (\d+)", (folder / "size.txt").read_text(encoding="utf-8"))
     # Yosys looks for ever for more mutations than a small module has
-    most = max(1, int(size[1]) // 3) if size else count
-    listing = f"mutate -list {min(count, most)} -seed {seed} -o list.ys {target}"
-    run_yosys(["-q", "-p", f"read_rtlil ready.il; {listing}"], folder)
+    wanted = min(count, max(1, int(size[1]) // 3)) if size else count
+    while True:
+        listing = f"mutate -list {wanted} -seed {seed} -o list.ys {target}"
+        try:
+            run_yosys(["-q", "-p", f"read_rtlil ready.il; {listing}"], folder, LIST_S)
+            break
+        except YosysTimeoutError:
+            wanted = max(1, wanted // 2)
     listed = (folder / "list.ys").read_text(encoding="utf-8")
     found = re.findall(r"^mutate (-mode .*)$", listed, re.M)
     # without what is only for the reader
