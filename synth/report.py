@@ -15,7 +15,7 @@ from synth.table import (
     Cited,
     CostTable,
     CostTableError,
-    EngineFigures,
+    Hardware,
     MemoryLevel,
 )
 
@@ -48,7 +48,7 @@ def rows(table: CostTable) -> list[list[str]]:
     return lines
 
 
-def _line(hardware: ArrayFigures | EngineFigures) -> list[str]:
+def _line(hardware: Hardware) -> list[str]:
     line = [hardware.label, _shown(hardware.area_um2), _shown(hardware.min_period_ns, ".2f")]
     line += [_shown(hardware.area_per_throughput_um2(mode)) for mode in MODES]
     line += [_shown(hardware.energy_per_mac_pj(mode), factor=1000) for mode in MODES]
@@ -112,7 +112,7 @@ def show(table: CostTable, console: Console) -> None:
     title = table.library.name if node is None else f"{table.library.name}, {node:g} nm"
     comparison = Table(title=title)
     for name in lines[0]:
-        comparison.add_column(name, justify="left" if not name else "right")
+        comparison.add_column(name, justify="left" if not name else "right", overflow="fold")
     for line in lines[1:]:
         comparison.add_row(*line)
     console.print(comparison)

@@ -50,6 +50,7 @@ __all__ = [
     "ModuleFigures",
     "Provenance",
     "Unavailable",
+    "complete",
 ]
 
 
@@ -103,6 +104,20 @@ Hardware = Annotated[
 """An array of ours, which has `parameters` and `modules`, or other hardware, known by totals."""
 
 
+def complete(hardware: Hardware) -> ArrayCost:
+    """Return hardware as an array of ours of which every figure is known.
+
+    Raises
+    ------
+    CostTableError
+        If it is other hardware, or lacks a figure; names the first.
+    """
+    try:
+        return ArrayCost.model_validate(hardware.model_dump())
+    except ValidationError as error:
+        raise CostTableError(f"{hardware.label}: {first_breach(error)}") from error
+
+
 class CostTable(Record):
     """Costs of a piece of hardware and of the baselines that it is compared with, at one clock."""
 
@@ -141,7 +156,7 @@ class CostTable(Record):
         return self
 
     @property
-    def hardware(self) -> dict[str, ArrayFigures | EngineFigures]:
+    def hardware(self) -> dict[str, Hardware]:
         """The array and the baselines by their place in the file."""
         return {"array": self.array} | {
             f"baselines.{name}": hardware for name, hardware in self.baselines.items()
@@ -171,7 +186,7 @@ class CostTable(Record):
             gaps.append(Unavailable(cost=cost, needs="array.act_bits"))
         return tuple(gaps)
 
-    def baseline(self, name: str) -> ArrayFigures | EngineFigures:
+    def baseline(self, name: str) -> Hardware:
         """Return a baseline by name.
 
         Raises
@@ -189,7 +204,7 @@ class CostTable(Record):
         shape: GemmShape,
         mode: WeightMode,
         *,
-        array: ArrayFigures | EngineFigures | None = None,
+        array: Hardware | None = None,
     ) -> LayerCost:
         """Cost of one inference of a layer, part by part.
 
@@ -199,7 +214,7 @@ class CostTable(Record):
             The layer.
         mode : WeightMode
             Precision of its weights.
-        array : ArrayFigures or EngineFigures, optional
+        array : Hardware, optional
             A baseline of this table instead of its array.
 
         Returns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,14 +25,14 @@ def _rule(first: Mapping[str, Any]) -> str:
         case "missing":
             return "must be given"
         case "extra_forbidden":
-            return "is no field of a cost table"
+            return "is no known field"
         case "json_invalid":
             return message
         case "value_error":  # ours, and says what was found
             return str(first["ctx"]["error"])
         case _:
-            rule = message.replace("Input should", "must", 1)
-            return f"{rule}, not {_short(first['input'])}"
+            rule = re.sub(r"^\w+ should", "must", message)  # "Input should be ..."
+            return rule if ", not " in rule else f"{rule}, not {_short(first['input'])}"
 
 
 def _short(value: object) -> str:
