@@ -83,8 +83,8 @@ def methods(table: CostTable) -> str:
 
 def _level(level: MemoryLevel) -> str:
     figures: list[tuple[str, str, Cited | None]] = [
-        ("read", "pJ/bit", level.read_pj_per_bit),
-        ("write", "pJ/bit", level.write_pj_per_bit),
+        ("read", f"pJ/bit{_access(level.read_pj_per_access, level)}", level.read_pj_per_bit),
+        ("write", f"pJ/bit{_access(level.write_pj_per_access, level)}", level.write_pj_per_bit),
         ("area", "um2/bit", level.area_um2_per_bit),
     ]
     by_source: dict[str, list[str]] = {}
@@ -95,6 +95,10 @@ def _level(level: MemoryLevel) -> str:
             by_source.setdefault(source, []).append(f"{name} {cited.value:g} {unit}")
     known = [f"{', '.join(entries)} {source}" for source, entries in by_source.items()]
     return "; ".join(known) or "not given"
+
+
+def _access(energy_pj: float | None, level: MemoryLevel) -> str:
+    return "" if energy_pj is None else f" ({energy_pj:g} pJ per {level.access_bits}-bit access)"
 
 
 def gaps(table: CostTable) -> list[str]:

@@ -151,7 +151,8 @@ def test_a_whole_search_meets_its_targets_and_writes_all_files(
     assert result["accuracy"]["float"] > 0.8
     for cost in (result["cost"]["searched"], result["cost"]["int8_mac"]):
         assert list(cost) == list(COSTS)
-        assert cost["energy_pj"] == cost["array_energy_pj"] + cost["leakage_energy_pj"]
+        parts = cost["array_energy_pj"] + cost["leakage_energy_pj"]
+        assert cost["energy_pj"] == pytest.approx(parts)
         assert cost["scratchpad_energy_pj"] > 0
         assert cost["dram_read_bits"] == cost["size_bits"]
         assert cost["dram_energy_pj"] is cost["memory_energy_pj"] is None  # not in this table
@@ -200,6 +201,24 @@ def test_a_search_runs_with_a_hand_written_table_of_other_hardware(
     macs = [layer["macs"] for layer in result["layers"]]
     assert eight["cycles"] == sum(-(-count // 1728) for count in macs)
     assert eight["latency_ns"] == 5 * eight["cycles"]
+
+
+def test_a_search_runs_with_a_table_that_knows_an_area_only(
+    options: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "area.json"
+    array = {"name": "e", "source": "a book", "area_um2": 1.0, "modes": ["W2", "W4"]}
+    path.write_text(json.dumps({"name": "area", "array": array}))
+    tight = ["--max-drop", "0.9", "--max-size", "0.3", "--qat-steps", "4"]
+    out = tmp_path / "out"
+    found = search(*options, "--cost-table", str(path), *tight, "--out", str(out))
+    assert found.exit_code == 0
+    result = json.loads((out / "result.json").read_text())
+    assert result["objective"] == "size_bits"
+    assert list(result["cost"]["uniform"]) == ["2", "4"]
+    assert result["visits"][0]["bits"] == [4] * LAYERS
+    assert result["cost"]["searched"]["cycles"] is None
+    assert (out / "pareto.png").stat().st_size > 10_000
 
 
 def test_a_size_below_what_the_hardware_can_is_refused() -> None:

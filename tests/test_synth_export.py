@@ -172,7 +172,7 @@ def test_bad_shapes_are_one_line(document: Any, message: str, tmp_path: Path) ->
 
 
 def test_bad_input_is_one_line_and_status_2(tmp_path: Path) -> None:
-    cases = [
+    cases: list[tuple[list[str | Path], str]] = [
         (["no.json", "--format", "csv"], "no.json: cannot read the cost table (No such file"),
         ([UNPU, "--format", "accelergy"], "unpu: an ERT must have an energy, but the table has"),
         (
@@ -180,7 +180,6 @@ def test_bad_input_is_one_line_and_status_2(tmp_path: Path) -> None:
             "out must end in .json or .npz for haq, not out",
         ),
     ]
-    arguments: list[str | Path]
     for arguments, message in cases:
         done = export(*arguments, "--out", tmp_path / "out")
         assert done.returncode == 2

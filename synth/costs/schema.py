@@ -24,7 +24,11 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON file to write.")] = COMMITTED,
 ) -> None:
     """Write the schema."""
-    output.write_text(schema_text(), encoding="utf-8")
+    try:
+        output.write_text(schema_text(), encoding="utf-8")
+    except OSError as error:
+        typer.echo(f"synth.costs.schema: {error}", err=True)
+        raise typer.Exit(2) from None
     typer.echo(f"{output}")
 
 
