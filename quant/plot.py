@@ -65,8 +65,8 @@ def plot_pareto(request: Request, outcome: Outcome, result: Mapping[str, Any], p
         axes.margins(x=0.12)
         axes.spines[["top", "right"]].set_visible(False)
     left.axvline(request.budget.max_size, color=LIMIT, linestyle="--", linewidth=1)
-    _note(left, 1, 100 * outcome.float_validation, "float", "right")
-    _note(left, 1, least, "accuracy target", "right")
+    _note(left, 100 * outcome.float_validation, "float")
+    _note(left, least, "accuracy target")
     left.set(
         xlabel="size of the weights, relative to 8 bit (dashed: target)",
         ylabel="top-1 accuracy on validation images, %",
@@ -130,7 +130,15 @@ def _eight_bit_size(result: Mapping[str, Any]) -> float:
     return float(result["cost"]["searched"]["size_bits"] / result["relative_size"])
 
 
-def _note(axes: Axes, x: float, y: float, text: str, align: Any) -> None:
+def _note(axes: Axes, y: float, text: str) -> None:
+    """Write above a horizontal line, at the right border whatever the axis spans."""
     axes.annotate(
-        text, (x, y), xytext=(0, 3), textcoords="offset points", ha=align, fontsize=8, color=LIMIT
+        text,
+        (1, y),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(-4, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color=LIMIT,
     )

@@ -176,7 +176,9 @@ class CostTable(Record):
             for gap in hardware.unavailable()
         ]
         if self.clock_period_ns is None:
-            gaps.append(Unavailable(cost=_COSTS_OF_TIME, needs="clock_period_ns"))
+            leaks = isinstance(self.array, ArrayFigures)  # others' energy has leakage in it
+            cost = "latency_ns, leakage_energy_pj, energy_pj" if leaks else "latency_ns"
+            gaps.append(Unavailable(cost=cost, needs="clock_period_ns"))
         memory = self.memory or MemoryCost()
         gaps += [
             Unavailable(cost=gap.cost, needs=f"memory.{gap.needs}") for gap in memory.unavailable()
@@ -286,9 +288,6 @@ class CostTable(Record):
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         temporary.replace(path)
-
-
-_COSTS_OF_TIME = "latency_ns, leakage_energy_pj, energy_pj"
 
 
 def _rounded(value: object) -> object:

@@ -52,6 +52,8 @@ def test_an_array_with_only_its_area_knows_cycles_and_traffic() -> None:
     energies = {f"array.modules.pe.energy_pj.{mode.name}" for mode in WeightMode}
     others = {f"array.modules.pe.{n}" for n in ("min_period_ns", "leakage_nw", "idle_energy_pj")}
     assert needs(table) == energies | others | {"clock_period_ns"}
+    lines = {str(gap) for gap in table.unavailable}
+    assert "latency_ns, leakage_energy_pj, energy_pj: needs clock_period_ns" in lines
 
 
 def test_energy_for_some_modes_leaves_the_others_out() -> None:
@@ -111,6 +113,8 @@ def test_any_subset_of_totals_is_a_table(given: dict[str, Any], known: dict[str,
     costs = {n: getattr(cost, n) for n in ("cycles", "latency_ns", "energy_pj")}
     assert {n: v for n, v in costs.items() if v is not None} == known
     assert table.array.area_um2 == given.get("area_um2")
+    missing = {str(gap) for gap in table.unavailable}
+    assert ("latency_ns: needs clock_period_ns" in missing) == ("clock_period_ns" not in given)
 
 
 def test_a_map_beyond_the_buffer_needs_the_width_of_activations() -> None:

@@ -1,4 +1,4 @@
-"""Energy and area reference tables of Accelergy (ERT and ART, version 0.4), in pJ and um2.
+"""Energy and area reference tables of Accelergy (ERT and ART, version 0.3), in pJ and um2.
 
 The form is that of Accelergy's own output: ``tables``, each a component with ``name`` and
 ``actions`` of ``name``, ``arguments`` and ``energy``, or with ``area`` of one instance. A
@@ -14,7 +14,8 @@ import yaml
 
 from synth.table import ArrayFigures, CostTable, CostTableError, EngineFigures, MemoryLevel
 
-VERSION = 0.4
+VERSION = 0.3
+"""Accelergy 0.3 reads this version only, 0.4 reads it as well."""
 COMPUTE, IDLE, LEAK = "compute", "idle", "leak"
 
 
@@ -128,7 +129,8 @@ def _range(count: int) -> str:
 def _text(table: CostTable, kind: str, tables: list[dict[str, Any]], units: str) -> str:
     notes = [f"{table.name}: {units}"]
     for place, hardware in table.hardware.items():
-        method = hardware.area_method if kind == "ART" else hardware.energy_method
+        energy = f"{hardware.energy_method}, leakage {hardware.area_method}"
+        method = hardware.area_method if kind == "ART" else energy
         notes.append(f"{place}: {method} {hardware.source}".rstrip())
     for name, level in _levels(table).items() if kind == "ERT" else ():
         notes += [
