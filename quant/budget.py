@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from hw.precision import WeightMode
 
-SMALLEST_SIZE = WeightMode.W2.bits / WeightMode.W8.bits
-"""Size of an all-2-bit network relative to all-8-bit; no allocation is smaller."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
@@ -20,6 +17,8 @@ class Budget:
         Largest loss of top-1 accuracy against the float network, a fraction.
     max_size : float
         Largest size of the weights relative to uniform 8 bit.
+    fewest : WeightMode
+        Precision of fewest bits that the hardware has; no network is smaller than all layers at it.
 
     Raises
     ------
@@ -29,6 +28,7 @@ class Budget:
 
     max_drop: float = 0.01
     max_size: float = 0.4
+    fewest: WeightMode = WeightMode.W2
 
     def __post_init__(self) -> None:
         """Refuse what can never be met and what asks for nothing."""
@@ -37,10 +37,11 @@ class Budget:
                 f"max_drop must be from 0 (no loss, the smallest that can be asked) to below 1, "
                 f"not {self.max_drop:g}"
             )
-        if not SMALLEST_SIZE <= self.max_size <= 1:
+        smallest = self.fewest.bits / WeightMode.W8.bits
+        if not smallest <= self.max_size <= 1:
             raise ValueError(
-                f"max_size must be from {SMALLEST_SIZE:g} (every layer at 2 bit, the smallest "
-                f"reachable) to 1, not {self.max_size:g}"
+                f"max_size must be from {smallest:g} (every layer at {self.fewest.bits} bit, the "
+                f"smallest reachable) to 1, not {self.max_size:g}"
             )
 
     def met(self, *, drop: float, size: float) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from hw.precision import WeightMode
 from quant.graph import Layer
-from synth.table import ArrayCost, CostTable, LayerCost
+from synth.table import CostTable, Hardware, LayerCost
 
 INT8_BASELINE = "int8_mac"
 """Name of the INT8 multiplier array among a table's baselines."""
@@ -17,7 +17,7 @@ def layer_costs(
     bits: Mapping[str, WeightMode],
     table: CostTable,
     *,
-    array: ArrayCost | None = None,
+    array: Hardware | None = None,
 ) -> dict[str, LayerCost]:
     """Cost of one inference of each layer.
 
@@ -29,8 +29,13 @@ def layer_costs(
         Precision of every layer.
     table : CostTable
         The hardware.
-    array : ArrayCost, optional
+    array : Hardware, optional
         A baseline of the table instead of its array.
+
+    Raises
+    ------
+    CostTableError
+        If the hardware lacks a layer's precision.
     """
     return {
         layer.name: table.layer_cost(layer.shape, bits[layer.name], array=array) for layer in layers
@@ -42,7 +47,7 @@ def network_cost(
     bits: Mapping[str, WeightMode],
     table: CostTable,
     *,
-    array: ArrayCost | None = None,
+    array: Hardware | None = None,
 ) -> LayerCost:
     """Cost of one inference, layer after layer; parameters as in `layer_costs`."""
     return sum(layer_costs(layers, bits, table, array=array).values(), LayerCost())

@@ -1,4 +1,4 @@
-"""pareto.png: accuracy against size and energy, of visited and uniform allocations."""
+"""pareto.png: accuracy against size and what was saved, of visited and uniform allocations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from quant.files import write_bytes
+from quant.objective import Objective
 
 if TYPE_CHECKING:
     from quant.search import Request
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
 
 VISITED, UNIFORM, SEARCHED, LIMIT = "#8a94a6", "#2a6fbb", "#d1495b", "#3a3a3a"
 DPI = 150
+AXES = {
+    Objective.ENERGY: (1e3, "array energy of one inference, nJ"),
+    Objective.LATENCY: (1e3, "time of one inference, us"),
+    Objective.CYCLES: (1, "cycles of one inference"),
+}
+"""Unit and name of the second axis; size has the first one already."""
 
 
 def plot_pareto(request: Request, outcome: Outcome, result: Mapping[str, Any], path: Path) -> None:
-    """Draw validation accuracy, in percent, against relative size and against array energy.
+    """Draw validation accuracy, in percent, against relative size and against the objective.
 
-    Validation images serve for all points, so that visited and trained ones compare.
+    The objective is array energy, or the next cost that the table knows. Validation images serve
+    for all points, so that visited and trained ones compare.
 
     Parameters
     ----------
@@ -37,28 +45,33 @@ def plot_pareto(request: Request, outcome: Outcome, result: Mapping[str, Any], p
     path : Path
         PNG file to write.
     """
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    objective = outcome.objective
+    panels = 2 if objective in AXES else 1
+    figure = Figure(figsize=(5.5 * panels, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2, sharey=True)
-    eight = result["cost"]["uniform"]["8"]["size_bits"]
+    drawn = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+    left, last = drawn[0], drawn[-1]
+    eight = _eight_bit_size(result)
     _panel(left, outcome, result, lambda cost: cost["size_bits"] / eight)
-    _panel(right, outcome, result, lambda cost: cost["energy_pj"] / 1e3)
+    if objective in AXES:
+        unit, name = AXES[objective]
+        _panel(last, outcome, result, lambda cost: cost[objective.value] / unit)
+        last.set(xlabel=f"{name} ({request.table.name})")
     least = 100 * (outcome.float_validation - request.budget.max_drop)
-    for axes in (left, right):
+    for axes in drawn:
         axes.axhline(least, color=LIMIT, linestyle="--", linewidth=1)
         axes.axhline(100 * outcome.float_validation, color=LIMIT, linestyle=":", linewidth=1)
         axes.grid(alpha=0.25)
         axes.margins(x=0.12)
         axes.spines[["top", "right"]].set_visible(False)
     left.axvline(request.budget.max_size, color=LIMIT, linestyle="--", linewidth=1)
-    _note(left, 1, 100 * outcome.float_validation, "float", "right")
-    _note(left, 1, least, "accuracy target", "right")
+    _note(left, 100 * outcome.float_validation, "float")
+    _note(left, least, "accuracy target")
     left.set(
         xlabel="size of the weights, relative to 8 bit (dashed: target)",
         ylabel="top-1 accuracy on validation images, %",
     )
-    right.set(xlabel=f"array energy of one inference, nJ ({request.table.name})")
-    right.legend(loc="lower right", frameon=True)
+    last.legend(loc="lower right", frameon=True)
     figure.suptitle(f"{request.model}, seed {request.seed}")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
@@ -66,10 +79,10 @@ def plot_pareto(request: Request, outcome: Outcome, result: Mapping[str, Any], p
 
 
 def _panel(axes: Axes, outcome: Outcome, result: Mapping[str, Any], place: Any) -> None:
-    eight = result["cost"]["uniform"]["8"]["size_bits"]
+    eight = _eight_bit_size(result)
     visited = [
         (
-            place({"size_bits": v["relative_size"] * eight, "energy_pj": v["energy_pj"]}),
+            place({**v, "size_bits": v["relative_size"] * eight}),
             100 * v["validation_accuracy"],
         )
         for v in result["visits"]
@@ -112,7 +125,20 @@ def _panel(axes: Axes, outcome: Outcome, result: Mapping[str, Any], place: Any) 
     )
 
 
-def _note(axes: Axes, x: float, y: float, text: str, align: Any) -> None:
+def _eight_bit_size(result: Mapping[str, Any]) -> float:
+    """Bits of all weights at uniform 8 bit, which the hardware need not have."""
+    return float(result["cost"]["searched"]["size_bits"] / result["relative_size"])
+
+
+def _note(axes: Axes, y: float, text: str) -> None:
+    """Write above a horizontal line, at the right border whatever the axis spans."""
     axes.annotate(
-        text, (x, y), xytext=(0, 3), textcoords="offset points", ha=align, fontsize=8, color=LIMIT
+        text,
+        (1, y),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(-4, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color=LIMIT,
     )

@@ -17,7 +17,9 @@ Ours, where the paper is silent:
   is returned;
 - once the targets are met, the slack is spent on energy: -2 bits on the layers of least increase
   of score per energy saved, two at a time and, from the first failure on, one at a time. A step
-  that goes too far is undone, and a layer that failed alone is left as it is.
+  that goes too far is undone, and a layer that failed alone is left as it is;
+- a step of 2 bits is one to the next precision of the hardware, should it lack some of the four;
+  where its cost table knows no energy, time or size takes its place (`quant.objective`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from dataclasses import dataclass
 
 from hw.precision import WeightMode
 from quant.budget import Budget
+from quant.objective import Objective
 from quant.visits import Evaluate, OutOfStepsError, Visit, best_visit
 from quant.zones import Buffer, Zone, classify
 
@@ -72,17 +75,28 @@ class Problem:
         What counts as a narrow miss.
     scores : mapping
         Normalised divergence of each layer at each precision.
-    energy_pj : mapping
-        Energy of one inference of each layer at each precision.
+    price : mapping
+        Cost of one inference of each layer at each precision, by the objective.
     settings : RefineSettings
         Caps.
+    modes : tuple of WeightMode
+        Precisions that the hardware has, fewest bits first.
+    objective : Objective
+        The cost that is made small.
     """
 
     budget: Budget
     buffer: Buffer
     scores: PerMode
-    energy_pj: PerMode
+    price: PerMode
     settings: RefineSettings
+    modes: tuple[WeightMode, ...] = tuple(WeightMode)
+    objective: Objective = Objective.ENERGY
+
+    def step(self, mode: WeightMode, step: int) -> WeightMode:
+        """One precision up or down, clamped to those that the hardware has."""
+        place = self.modes.index(mode) + step
+        return self.modes[min(max(place, 0), len(self.modes) - 1)]
 
     def met(self, visit: Visit) -> bool:
         """Whether a visit meets both targets, the accuracy with the margin."""
@@ -97,9 +111,9 @@ class Problem:
         return self.budget.met(drop=self.expected_drop(visit), size=visit.size)
 
     def boldest(self, visits: Iterable[Visit]) -> Visit | None:
-        """Return the promising visit of least energy, or none."""
+        """Return the promising visit of the lowest price, or none."""
         promising = [visit for visit in visits if self.promising(visit)]
-        return min(promising, key=lambda visit: visit.cost.energy_pj, default=None)
+        return min(promising, key=lambda visit: visit.price, default=None)
 
     def best(self, visits: Iterable[Visit]) -> Visit:
         """Return the best visit."""
@@ -146,7 +160,7 @@ def _reach_targets(visits: list[Visit], problem: Problem, evaluate: Evaluate, ca
         increase = zone is Zone.BIT_INCREASE or (zone is Zone.ITERATION and inaccurate)
         seen = [visit.bits for visit in visits]
         move = _increase if increase else _decrease
-        bits = move(current.bits, problem.scores, count=count, seen=seen)
+        bits = move(current.bits, problem, count=count, seen=seen)
         if bits is None:
             return
         label = "phase 2: accuracy" if increase else "phase 2: size"
@@ -165,12 +179,13 @@ def _spend_slack(visits: list[Visit], problem: Problem, evaluate: Evaluate, cap:
             return
         chosen = order[:count]
         bits = {
-            name: _step(mode, -1) if name in chosen else mode for name, mode in current.bits.items()
+            name: problem.step(mode, -1) if name in chosen else mode
+            for name, mode in current.bits.items()
         }
         if any(bits == visit.bits for visit in visits):
             count, settled = 1, settled | ({chosen[0]} if len(chosen) == 1 else set())
             continue
-        visit = evaluate(bits, "phase 2: energy", current)
+        visit = evaluate(bits, f"phase 2: {problem.objective.label}", current)
         visits.append(visit)
         if problem.promising(visit):
             current = visit
@@ -181,36 +196,36 @@ def _spend_slack(visits: list[Visit], problem: Problem, evaluate: Evaluate, cap:
 
 
 def _by_saving(bits: Bits, problem: Problem) -> list[str]:
-    """Layers above 2 bit that save energy, least increase of score per energy saved first."""
+    """Layers that can save something, least increase of score per unit saved first."""
     price = {}
     for name, mode in bits.items():
-        lower = _step(mode, -1)
-        saved = problem.energy_pj[name][mode] - problem.energy_pj[name][lower]
+        lower = problem.step(mode, -1)
+        saved = problem.price[name][mode] - problem.price[name][lower]
         if lower is not mode and saved > 0:
             price[name] = (problem.scores[name][lower] - problem.scores[name][mode]) / saved
     return sorted(price, key=lambda name: (price[name], name))
 
 
-def _increase(bits: Bits, scores: PerMode, *, count: int, seen: list[Bits]) -> Bits | None:
+def _increase(bits: Bits, problem: Problem, *, count: int, seen: list[Bits]) -> Bits | None:
+    scores = problem.scores
     order = sorted(bits, key=lambda name: (-scores[name][bits[name]], name))
-    return _unseen(bits, [n for n in order if bits[n] is not WeightMode.W8], 1, count, seen)
+    return _unseen(bits, order, problem, step=1, count=count, seen=seen)
 
 
-def _decrease(bits: Bits, scores: PerMode, *, count: int, seen: list[Bits]) -> Bits | None:
-    order = sorted(bits, key=lambda name: (scores[name][_step(bits[name], -1)], name))
-    return _unseen(bits, [n for n in order if bits[n] is not WeightMode.W2], -1, count, seen)
+def _decrease(bits: Bits, problem: Problem, *, count: int, seen: list[Bits]) -> Bits | None:
+    scores = problem.scores
+    order = sorted(bits, key=lambda name: (scores[name][problem.step(bits[name], -1)], name))
+    return _unseen(bits, order, problem, step=-1, count=count, seen=seen)
 
 
-def _unseen(bits: Bits, order: list[str], step: int, count: int, seen: list[Bits]) -> Bits | None:
+def _unseen(
+    bits: Bits, order: list[str], problem: Problem, *, step: int, count: int, seen: list[Bits]
+) -> Bits | None:
     """Move the first `count` layers of `order` that lead to an allocation not yet seen."""
+    order = [name for name in order if problem.step(bits[name], step) is not bits[name]]
     for first in range(len(order)):
         moved = order[first : first + count]
-        candidate = {n: _step(mode, step) if n in moved else mode for n, mode in bits.items()}
+        candidate = {n: problem.step(m, step) if n in moved else m for n, m in bits.items()}
         if candidate not in seen:
             return candidate
     return None
-
-
-def _step(mode: WeightMode, step: int) -> WeightMode:
-    """One precision up or down, clamped to {2, 4, 6, 8} bit."""
-    return WeightMode(min(max(mode.value + step, WeightMode.W2.value), WeightMode.W8.value))

@@ -28,6 +28,23 @@ if TYPE_CHECKING:
     from quant.search import Request
     from quant.session import Outcome
 
+COSTS = (
+    "size_bits",
+    "cycles",
+    "latency_ns",
+    "energy_pj",
+    "array_energy_pj",
+    "leakage_energy_pj",
+    "scratchpad_energy_pj",
+    "dram_energy_pj",
+    "memory_energy_pj",
+    "scratchpad_read_bits",
+    "scratchpad_write_bits",
+    "dram_read_bits",
+    "dram_write_bits",
+)
+UNKNOWN = "-"
+"""Stands for a cost that the cost table cannot give."""
 PACKAGES = ("numpy", "torch", "safetensors", "pydantic")
 
 
@@ -64,6 +81,7 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
     layers, table, bits = bench.network.layers, request.table, outcome.chosen.bits
     w8 = uniform_bits(bench.network, WeightMode.W8)
     costs = layer_costs(layers, bits, table)
+    used = {*bits.values()}
     cost: dict[str, Any] = {
         "searched": cost_entry(network_cost(layers, bits, table)),
         "uniform": {
@@ -75,9 +93,11 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
     }
     if INT8_BASELINE in table.baselines:
         baseline = table.baseline(INT8_BASELINE)
-        cost["int8_mac"] = cost_entry(network_cost(layers, w8, table, array=baseline))
-        same_weights = network_cost(layers, bits, table, array=baseline)
-        cost["int8_mac_same_weights"] = cost_entry(same_weights)
+        if WeightMode.W8 in baseline.weight_modes:
+            cost["int8_mac"] = cost_entry(network_cost(layers, w8, table, array=baseline))
+        if used <= {*baseline.weight_modes}:
+            same_weights = network_cost(layers, bits, table, array=baseline)
+            cost["int8_mac_same_weights"] = cost_entry(same_weights)
     return {
         "model": request.model,
         "data": {
@@ -103,7 +123,9 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
             "searched": outcome.searched.validation,
             "uniform": {str(mode.bits): t.validation for mode, t in outcome.uniform.items()},
         },
+        "objective": outcome.objective.value,
         "cost": cost,
+        "unavailable_costs": [{"cost": g.cost, "needs": g.needs} for g in table.unavailable],
         "layers": [
             {
                 "name": layer.name,
@@ -120,15 +142,12 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
     }
 
 
-def cost_entry(cost: LayerCost) -> dict[str, float]:
-    """Return a cost for JSON; `energy_pj` is the array's, leakage included, memories apart."""
-    return {
-        "size_bits": cost.size_bits,
-        "energy_pj": cost.energy_pj,
-        "memory_energy_pj": cost.memory_energy_pj,
-        "cycles": cost.cycles,
-        "latency_ns": cost.latency_ns,
-    }
+def cost_entry(cost: LayerCost) -> dict[str, float | None]:
+    """Return a cost for JSON; `energy_pj` is the array's, leakage included, memories apart.
+
+    None is what the cost table cannot give.
+    """
+    return {name: getattr(cost, name) for name in COSTS}
 
 
 def visit_entry(visit: Visit, outcome: Outcome) -> dict[str, Any]:
@@ -139,6 +158,8 @@ def visit_entry(visit: Visit, outcome: Outcome) -> dict[str, Any]:
         "validation_accuracy": outcome.float_validation - visit.drop,
         "relative_size": visit.size,
         "energy_pj": visit.cost.energy_pj,
+        "latency_ns": visit.cost.latency_ns,
+        "cycles": visit.cost.cycles,
         "chosen": visit is outcome.chosen,
     }
 
@@ -180,6 +201,13 @@ def print_report(request: Request, bench: Workbench, outcome: Outcome, met: bool
         f"(at most {100 * request.budget.max_drop:g}), size {outcome.chosen.size:.3f} of 8 bit "
         f"(at most {request.budget.max_size:g}) -> {request.out}"
     )
+    for gap in request.table.unavailable:
+        console.print(f"unavailable in {request.table.name}: {gap}", markup=False)
+
+
+def _shown(value: float | None, form: str, *, unit: float = 1) -> str:
+    """Return a cost as text, in a unit of so many of its own; counts stay whole."""
+    return UNKNOWN if value is None else format(value if unit == 1 else value / unit, form)
 
 
 def _layer_table(result: Mapping[str, Any]) -> Table:
@@ -194,8 +222,8 @@ def _layer_table(result: Mapping[str, Any]) -> Table:
             f"{layer['kl']:.2f}",
             str(layer["bits"]),
             f"{layer['size_bits'] / 1e3:.1f}",
-            f"{layer['energy_pj'] / 1e3:.2f}",
-            f"{layer['cycles']:,}",
+            _shown(layer["energy_pj"], ".2f", unit=1e3),
+            _shown(layer["cycles"], ","),
         )
     return table
 
@@ -203,7 +231,7 @@ def _layer_table(result: Mapping[str, Any]) -> Table:
 def _summary_table(result: Mapping[str, Any]) -> Table:
     table = Table(title="test accuracy and cost of one inference; equal training")
     table.add_column("", no_wrap=True)
-    columns = ("top-1/%", "kbit", "nJ", "with memory", "cycles", "us")
+    columns = ("top-1/%", "kbit", "array/nJ", "scratchpads", "DRAM", "cycles", "us")
     for column in columns:
         table.add_column(column, justify="right")
     accuracy, cost = result["accuracy"], result["cost"]
@@ -216,16 +244,17 @@ def _summary_table(result: Mapping[str, Any]) -> Table:
     ):
         if name in cost:
             rows.append((label, None, cost[name]))
-    table.add_row("float", f"{100 * accuracy['float']:.2f}", "", "", "", "", "")
+    table.add_row("float", f"{100 * accuracy['float']:.2f}", *[""] * (len(columns) - 1))
     for label, top_1, entry in rows:
         table.add_row(
             label,
             "" if top_1 is None else f"{100 * top_1:.2f}",
             f"{entry['size_bits'] / 1e3:.1f}",
-            f"{entry['energy_pj'] / 1e3:.1f}",
-            f"{(entry['energy_pj'] + entry['memory_energy_pj']) / 1e3:.1f}",
-            f"{entry['cycles']:,}",
-            f"{entry['latency_ns'] / 1e3:.1f}",
+            _shown(entry["energy_pj"], ".1f", unit=1e3),
+            _shown(entry["scratchpad_energy_pj"], ".1f", unit=1e3),
+            _shown(entry["dram_energy_pj"], ".1f", unit=1e3),
+            _shown(entry["cycles"], ","),
+            _shown(entry["latency_ns"], ".1f", unit=1e3),
         )
     return table
 

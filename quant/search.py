@@ -111,10 +111,11 @@ def main(
     """Find the bits of every layer within budgets for accuracy and size."""
     try:
         check_model(model)
+        table = CostTable.load(cost_table)
         request = Request(
             model=model,
-            budget=Budget(max_drop=max_drop, max_size=max_size),
-            table=CostTable.load(cost_table),
+            budget=Budget(max_drop=max_drop, max_size=max_size, fewest=table.modes[0]),
+            table=table,
             table_path=cost_table,
             data=data or default_folder(),
             out=out or Path("runs") / f"{model}-seed{seed}",

@@ -16,6 +16,7 @@ from quant.divergence import scores
 from quant.evaluate import accuracy
 from quant.jobs import Jobs, local_jobs
 from quant.layers import Snapshot, uniform_bits
+from quant.objective import Objective, best_known
 from quant.progress import SearchProgress
 from quant.qat import QatSettings
 from quant.refine import Problem, RefineSettings, refine
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from quant.search import Request
 
 UNIFORM = (WeightMode.W2, WeightMode.W4, WeightMode.W8)
+"""Shown beside the result, as far as the hardware has them."""
 BUFFER = BUFFERS["balanced"]
 FINAL = "final training"
 PROBE_LR = 1e-3
@@ -73,6 +75,8 @@ class Outcome:
         Of each layer's weights.
     scores : mapping
         Normalised divergence of each layer at each precision.
+    objective : Objective
+        The cost that was made small.
     """
 
     visits: list[Visit]
@@ -83,6 +87,7 @@ class Outcome:
     uniform: Mapping[WeightMode, Trained]
     sigma: Mapping[str, float]
     scores: Mapping[str, Mapping[WeightMode, float]]
+    objective: Objective
 
 
 class Session:
@@ -110,6 +115,12 @@ class Session:
         self.sigma = {name: float(weight.std()) for name, weight in weights.items()}
         self.scores = {name: scores(weight) for name, weight in weights.items()}
         self.float_validation = accuracy(bench.teacher, bench.images.validation)
+        self.modes = request.table.modes
+        self.costs = {
+            mode: layer_costs(layers, uniform_bits(bench.network, mode), request.table)
+            for mode in self.modes
+        }
+        self.objective = best_known(c for costs in self.costs.values() for c in costs.values())
 
     def settings(self, steps: int) -> QatSettings:
         """Return the training recipe for a number of steps."""
@@ -148,18 +159,20 @@ class Session:
             size=relative_size(layers, bits),
             cost=network_cost(layers, bits, self.request.table),
             state=state,
+            objective=self.objective,
         )
 
     def phase_1(self) -> None:
-        """Visit uniform 8 bit, untrained, then clusters of sigma (`quant.sigma`)."""
-        bits = uniform_bits(self.bench.network, WeightMode.W8)
-        self.progress.stage("start: uniform 8 bit")
+        """Visit uniform most bits, untrained, then clusters of sigma (`quant.sigma`)."""
+        most = self.modes[-1]
+        bits = uniform_bits(self.bench.network, most)
+        self.progress.stage(f"start: uniform {most.bits} bit")
         start = self.bench.calibrated(bits, seed=self.request.seed)
         validation = self.bench.validation_accuracy(start)
         self.visits.append(self._visit(bits, "start", validation, start.snapshot()))
         for iteration in range(MAX_ITERATIONS):
             balance = FIRST_LAMBDA + iteration * LAMBDA_STEP
-            bits = assign_bits(self.sigma, balance=balance)
+            bits = assign_bits(self.sigma, balance=balance, modes=self.modes)
             if any(bits == visit.bits for visit in self.visits):
                 continue
             visit = self.evaluate(bits, "phase 1", self.visits[-1])
@@ -170,20 +183,19 @@ class Session:
 
     def problem(self) -> Problem:
         """Return what phase 2 moves within."""
-        layers = self.bench.network.layers
-        costs = {
-            mode: layer_costs(layers, uniform_bits(self.bench.network, mode), self.request.table)
-            for mode in WeightMode
-        }
         return Problem(
             budget=self.request.budget,
             buffer=BUFFER,
             scores=self.scores,
-            energy_pj={
-                layer.name: {mode: costs[mode][layer.name].energy_pj for mode in WeightMode}
-                for layer in layers
+            price={
+                layer.name: {
+                    mode: self.objective.of(costs[layer.name]) for mode, costs in self.costs.items()
+                }
+                for layer in self.bench.network.layers
             },
             settings=RefineSettings(),
+            modes=self.modes,
+            objective=self.objective,
         )
 
     def final(self, problem: Problem) -> Visit:
@@ -228,7 +240,11 @@ def run(request: Request) -> bool:
         settings = QatSettings(
             steps=request.plan.total_steps, batch=request.plan.batch, seed=request.seed
         )
-        uniform = {mode: jobs.submit(train_uniform, source, mode, settings) for mode in UNIFORM}
+        uniform = {
+            mode: jobs.submit(train_uniform, source, mode, settings)
+            for mode in UNIFORM
+            if mode in request.table.modes
+        }
         for mode, future in uniform.items():
             progress.watch(f"uniform {mode.bits} bit", future)
         session = Session(request, bench, progress)
@@ -273,4 +289,5 @@ def _tested(
         },
         sigma=session.sigma,
         scores=session.scores,
+        objective=session.objective,
     )

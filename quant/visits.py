@@ -8,6 +8,7 @@ from typing import Any
 
 from hw.precision import WeightMode
 from quant.budget import Budget
+from quant.objective import Objective
 from synth.table import LayerCost
 
 
@@ -29,6 +30,8 @@ class Visit:
         Of one inference on the table's array.
     state : object
         The network after its short training; the start of the next one.
+    objective : Objective
+        The cost that the search makes small.
     """
 
     label: str
@@ -37,6 +40,12 @@ class Visit:
     size: float
     cost: LayerCost
     state: Any = None
+    objective: Objective = Objective.ENERGY
+
+    @property
+    def price(self) -> float:
+        """What the objective makes of the cost."""
+        return self.objective.of(self.cost)
 
 
 Evaluate = Callable[[Mapping[str, WeightMode], str, Visit | None], Visit]
@@ -51,9 +60,10 @@ class OutOfStepsError(Exception):
 def best_visit(visits: Iterable[Visit], budget: Budget, *, margin: float) -> Visit:
     """Choose among visits; ours.
 
-    Those that meet both targets, the accuracy by at least `margin`, come first, least energy
-    before more. Then those that meet both. Then the others, by the larger of their two misses,
-    each relative to its target (a drop relative to at least 0.01).
+    Those that meet both targets, the accuracy by at least `margin`, come first, the lowest price
+    (energy, where the table knows it) before higher ones. Then those that meet both. Then the
+    others, by the larger of their two misses, each relative to its target (a drop relative to at
+    least 0.01).
 
     Parameters
     ----------
@@ -66,13 +76,12 @@ def best_visit(visits: Iterable[Visit], budget: Budget, *, margin: float) -> Vis
     """
 
     def rank(visit: Visit) -> tuple[int, float, float]:
-        energy = visit.cost.energy_pj
         if budget.met(drop=visit.drop + margin, size=visit.size):
-            return 0, energy, visit.drop
+            return 0, visit.price, visit.drop
         if budget.met(drop=visit.drop, size=visit.size):
-            return 1, visit.drop, energy
+            return 1, visit.drop, visit.price
         drop_miss = (visit.drop - budget.max_drop) / max(budget.max_drop, 0.01)
         size_miss = visit.size / budget.max_size - 1
-        return 2, max(drop_miss, size_miss), energy
+        return 2, max(drop_miss, size_miss), visit.price
 
     return min(visits, key=rank)

@@ -36,7 +36,7 @@ from synth.command import (
     one_line,
 )
 from synth.jobs import CACHE, default_workers, tools
-from synth.memory import SRAM_8_KIB_45_NM
+from synth.memory import MEMORY_45_NM
 from synth.table import ArrayCost, CostTable, Library, Provenance
 
 FOLDER = Path(__file__).parent
@@ -59,7 +59,7 @@ def make_table(
         clock_period_ns=bench.period_ns,
         array=found.cost,
         baselines=costs,
-        memory=SRAM_8_KIB_45_NM if node_nm == NANGATE_NM else None,
+        memory=MEMORY_45_NM if node_nm == NANGATE_NM else None,
         provenance=Provenance(
             command=command,
             tools=tools(),

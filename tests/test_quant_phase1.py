@@ -1,6 +1,7 @@
 """Sigma clustering against exhaustive search; zones, budgets and their edges."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ SIZE = "max_size must be from 0.25 (every layer at 2 bit, the smallest reachable
         ({"max_size": 1.01}, f"{SIZE}1.01"),
     ],
 )
-def test_impossible_budgets_are_refused(values: dict[str, float], text: str) -> None:
+def test_impossible_budgets_are_refused(values: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole text is compared
         Budget(**values)
     assert str(caught.value) == text

@@ -1,6 +1,7 @@
 """Phase 2 on a made-up network whose accuracy and cost are simple functions of the bits."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hw.precision import WeightMode
 from quant.budget import Budget
 from quant.divergence import divergence, scores
+from quant.objective import Objective, best_known
 from quant.refine import Problem, RefineSettings, refine
 from quant.visits import OutOfStepsError, Visit, best_visit
 from quant.zones import Buffer
@@ -27,7 +29,7 @@ def problem(budget: Budget, **settings: Any) -> Problem:
         budget=budget,
         buffer=Buffer(size=0.75, accuracy=0.01),
         scores={n: {m: SCORE[n] * 1.5 ** (4 - m.value) for m in WeightMode} for n in NAMES},
-        energy_pj={n: {m: 10.0 * m.bits for m in WeightMode} for n in NAMES},
+        price={n: {m: 10.0 * m.bits for m in WeightMode} for n in NAMES},
         settings=RefineSettings(**{"margin": 0.0, "recovery": 0.0, **settings}),
     )
 
@@ -172,3 +174,21 @@ def test_divergence_is_near_zero_where_the_grid_holds_the_weights_evenly() -> No
     # weights that fill the 8-bit grid evenly, four to a step: nothing is lost by spreading
     weight = (torch.arange(-127 * 4, 127 * 4 + 1) / 4 + 1e-4).reshape(1, -1)
     assert divergence(weight, WeightMode.W8) < 1e-2 < divergence(weight, WeightMode.W2)
+
+
+def test_steps_skip_precisions_that_the_hardware_lacks() -> None:
+    laboratory = Laboratory(HARMLESS, 2)
+    visits = [laboratory(bits_of("8888"), "start", None)]
+    modes = (WeightMode.W2, WeightMode.W4, WeightMode.W8)
+    refine(visits, replace(problem(Budget(max_drop=0.5, max_size=0.3)), modes=modes), laboratory)
+    assert path(visits) == ["8888", "8844"]
+
+
+def test_the_objective_is_the_first_cost_that_every_layer_knows() -> None:
+    known = LayerCost(size_bits=8, cycles=4, latency_ns=None, array_energy_pj=1.0)
+    unknown = LayerCost(size_bits=8, cycles=4, latency_ns=None, array_energy_pj=None)
+    assert best_known([known, known]) is Objective.ENERGY
+    assert best_known([known, unknown]) is Objective.CYCLES
+    assert Objective.CYCLES.of(unknown) == 4
+    with pytest.raises(ValueError, match=r"^energy_pj must be known, but the cost table does not"):
+        Objective.ENERGY.of(unknown)

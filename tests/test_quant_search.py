@@ -22,15 +22,18 @@ from quant.files import save_tensors
 from quant.jobs import InProcess, LocalProcesses
 from quant.models import build
 from quant.qat import QatSettings
+from quant.report import COSTS
 from quant.search import DEFAULT_TABLE, main
 from quant.train import TrainSettings, train
 from quant.workbench import Source, Workbench, train_uniform
 from synth.table import (
     ArrayCost,
     ArrayParameters,
+    Cited,
     CostTable,
     Library,
     MemoryCost,
+    MemoryLevel,
     ModuleCost,
     Provenance,
 )
@@ -39,6 +42,8 @@ torch.set_num_threads(1)
 
 ROOT = Path(__file__).parent.parent
 LAYERS = 10
+UNPU = ROOT / "docs" / "examples" / "unpu.json"
+"""Hardware of others: 4 and 8 bit, cycles and area, no energy."""
 
 
 def idx(array: NDArray[np.uint8]) -> bytes:
@@ -75,7 +80,12 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 parameters=ArrayParameters.of(int8), modules={"pe": module(32, 1.0)}
             )
         },
-        memory=MemoryCost(source="made up", read_pj_per_bit=0.01, write_pj_per_bit=0.02),
+        memory=MemoryCost(
+            scratchpad=MemoryLevel(
+                read_pj_per_bit=Cited(value=0.01, source="made up"),
+                write_pj_per_bit=Cited(value=0.02, source="made up"),
+            )
+        ),
         provenance=Provenance(command="none"),
     ).save(path)
     return path
@@ -140,13 +150,16 @@ def test_a_whole_search_meets_its_targets_and_writes_all_files(
     assert result["accuracy"]["float"] - result["accuracy"]["searched"] <= 0.1
     assert result["accuracy"]["float"] > 0.8
     for cost in (result["cost"]["searched"], result["cost"]["int8_mac"]):
-        assert list(cost) == [
-            "size_bits",
-            "energy_pj",
-            "memory_energy_pj",
-            "cycles",
-            "latency_ns",
-        ]
+        assert list(cost) == list(COSTS)
+        parts = cost["array_energy_pj"] + cost["leakage_energy_pj"]
+        assert cost["energy_pj"] == pytest.approx(parts)
+        assert cost["scratchpad_energy_pj"] > 0
+        assert cost["dram_read_bits"] == cost["size_bits"]
+        assert cost["dram_energy_pj"] is cost["memory_energy_pj"] is None  # not in this table
+    assert result["objective"] == "energy_pj"
+    assert {"cost": "area of scratchpads", "needs": "memory.scratchpad.area_um2_per_bit"} in result[
+        "unavailable_costs"
+    ]
     uniform = result["cost"]["uniform"]
     assert uniform["8"]["size_bits"] == 4 * uniform["2"]["size_bits"] == 8 * 77_072
     assert result["cost"]["searched"]["size_bits"] <= 0.5 * uniform["8"]["size_bits"]
@@ -160,6 +173,58 @@ def test_a_whole_search_meets_its_targets_and_writes_all_files(
         assert weight.dtype == torch.int8
         assert mode.min <= int(weight.min()) <= int(weight.max()) <= mode.max
         assert integers[f"{name}.bias_integer"].dtype == torch.int32
+
+
+def test_a_search_runs_with_a_hand_written_table_of_other_hardware(
+    options: list[str], tmp_path: Path
+) -> None:
+    by_hand = ["--cost-table", str(UNPU), "--qat-steps", "4"]
+    targets = ["--max-drop", "0.5", "--max-size", "0.6"]
+    found = search(*options, *by_hand, *targets, "--out", str(tmp_path))
+    assert found.exit_code == 0
+    text = " ".join(found.stdout.split())
+    assert "unavailable in unpu: energy_pj at W4: needs array.energy_per_mac_pj.W4" in text
+    assert (tmp_path / "pareto.png").stat().st_size > 10_000
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert {"cost": "energy_pj at W8", "needs": "array.energy_per_mac_pj.W8"} in result[
+        "unavailable_costs"
+    ]
+    assert result["objective"] == "latency_ns"
+    # only the modes of the table are used
+    assert {*result["allocation"].values()} <= {4, 8}
+    assert {bits for visit in result["visits"] for bits in visit["bits"]} == {4, 8}
+    assert list(result["cost"]) == ["searched", "uniform"]
+    assert list(result["cost"]["uniform"]) == ["4", "8"]
+    eight = result["cost"]["uniform"]["8"]
+    assert eight["energy_pj"] is eight["scratchpad_energy_pj"] is None
+    # each layer at 1728 MACs a cycle and 5 ns
+    macs = [layer["macs"] for layer in result["layers"]]
+    assert eight["cycles"] == sum(-(-count // 1728) for count in macs)
+    assert eight["latency_ns"] == 5 * eight["cycles"]
+
+
+def test_a_search_runs_with_a_table_that_knows_an_area_only(
+    options: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "area.json"
+    array = {"name": "e", "source": "a book", "area_um2": 1.0, "modes": ["W2", "W4"]}
+    path.write_text(json.dumps({"name": "area", "array": array}))
+    tight = ["--max-drop", "0.9", "--max-size", "0.3", "--qat-steps", "4"]
+    out = tmp_path / "out"
+    found = search(*options, "--cost-table", str(path), *tight, "--out", str(out))
+    assert found.exit_code == 0
+    result = json.loads((out / "result.json").read_text())
+    assert result["objective"] == "size_bits"
+    assert list(result["cost"]["uniform"]) == ["2", "4"]
+    assert result["visits"][0]["bits"] == [4] * LAYERS
+    assert result["cost"]["searched"]["cycles"] is None
+    assert (out / "pareto.png").stat().st_size > 10_000
+
+
+def test_a_size_below_what_the_hardware_can_is_refused() -> None:
+    assert refused("--cost-table", str(UNPU)) == (
+        "max_size must be from 0.5 (every layer at 4 bit, the smallest reachable) to 1, not 0.4"
+    )
 
 
 def test_an_unreachable_target_ends_with_status_3_and_the_best_found(

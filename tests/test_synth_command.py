@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hw.precision import WeightMode
-from synth.table import CostTable
+from synth.table import CostTable, complete
 
 
 def _synth(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -17,17 +17,28 @@ def _synth(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_small_array_becomes_a_table(tmp_path: Path) -> None:
-    small = ("--rows", "2", "--cols", "2", "--lanes", "2", "--clock-ns", "1.6", "--products=1500")
+    small = (
+        "--rows",
+        "2",
+        "--cols",
+        "2",
+        "--lanes",
+        "2",
+        "--clock-ns",
+        "1.6",
+        "--products",
+        "1500",
+    )
     cache = tmp_path / "cache"
     written = (*small, "--name", "small", "--out", str(tmp_path), "--cache", str(cache))
     done = _synth(*written)
     assert done.returncode == 0, done.stderr
     table = CostTable.load(tmp_path / "small.json")
-    array = table.array
+    array = complete(table.array)
     assert table.library.name == "NangateOpenCellLibrary"
     assert set(array.modules) == {"pe", "weight_edge", "act_edge", "control"}
     assert list(table.baselines) == ["int8_mac", "int8_dot"]
-    arrays = (array, *table.baselines.values())
+    arrays = (array, *map(complete, table.baselines.values()))
     for module in (module for cost in arrays for module in cost.modules.values()):
         assert 0 < module.sequential_area_um2 < module.area_um2
         assert 0 < module.idle_energy_pj <= min(module.energy_pj.values())

@@ -2,18 +2,26 @@
 
 import hashlib
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jschon import JSON, JSONSchema, create_catalog
 
 from hw.config import ArrayConfig, PEKind, Stage
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, layer_schedule
 from synth.characterise import baselines, design_sha256
-from synth.table import ArrayParameters, CostTable, CostTableError
+from synth.costs.schema import COMMITTED as SCHEMA
+from synth.costs.schema import schema_text
+from synth.table import ArrayParameters, CostTable, CostTableError, LayerCost, complete
 
 COMMITTED = Path(__file__).parents[1] / "synth" / "tables" / "nangate45-default.json"
+
+
+def _cited(value: float) -> dict[str, Any]:
+    return {"value": value, "source": "a book", "node_nm": 45}
 
 
 def _document() -> dict[str, Any]:
@@ -30,7 +38,7 @@ def _document() -> dict[str, Any]:
 
     config = ArrayConfig(rows=2, cols=2, lanes=4, drain_rows=1)
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "by-hand",
         "library": {
             "name": "none",
@@ -43,8 +51,12 @@ def _document() -> dict[str, Any]:
         "array": {
             "parameters": ArrayParameters.of(config).model_dump(mode="json"),
             "modules": {"pe": module(4, 1.0, 0.25), "control": module(1, 0.5, 0.125)},
+            "source": "a datasheet",
         },
-        "memory": {"source": "a book", "read_pj_per_bit": 0.1, "write_pj_per_bit": 0.2},
+        "memory": {
+            "scratchpad": {"read_pj_per_bit": _cited(0.1), "write_pj_per_bit": _cited(0.2)},
+            "dram": {"read_pj_per_bit": _cited(8), "write_pj_per_bit": _cited(9)},
+        },
         "provenance": {"command": "by hand"},
     }
 
@@ -58,7 +70,7 @@ def test_layer_costs_by_hand(tmp_path: Path) -> None:
     table = CostTable.load(_write(tmp_path / "t.json", _document()))
     shape = GemmShape(pixels=4, depth=6, outputs=2)
     cost = table.layer_cost(shape, WeightMode.W4)
-    plan = layer_schedule(shape, WeightMode.W4, table.array.config)
+    plan = layer_schedule(shape, WeightMode.W4, complete(table.array).config)
     # 2 tiles of 2 chunks of 2 digits; 48 of the 64 products' slots are filled
     assert (plan.active_cycles, plan.utilisation) == (8, 0.75)
     step = 4 * (0.25 + 0.75 * (2.0 - 0.25)) + 1.0
@@ -67,18 +79,76 @@ def test_layer_costs_by_hand(tmp_path: Path) -> None:
     assert cost.latency_ns == 2.0 * plan.cycles
     # 5 modules of 1 uW; W times ns is 1000 pJ
     assert cost.leakage_energy_pj == pytest.approx(5 * 1e-6 * cost.latency_ns * 1e3)
+    assert cost.energy_pj == cost.array_energy_pj + cost.leakage_energy_pj  # type: ignore[operator]
     assert cost.size_bits == 12 * 4
-    read = plan.weight_bits + plan.act_bits
-    assert cost.memory_energy_pj == pytest.approx(0.1 * read + 0.2 * plan.output_bits)
-    assert (cost + cost).cycles == 2 * cost.cycles
-    assert cost.energy_pj == cost.array_energy_pj + cost.leakage_energy_pj
+    # 2 tiles of 2 chunks: 2 columns of 4 weights of 4 bits, and 2 rows of 4 activations
+    assert cost.scratchpad_read_bits == 2 * 2 * (2 * 4 * 4 + 2 * 4 * 8)
+    assert cost.scratchpad_write_bits == 4 * 2 * 8
+    assert cost.scratchpad_read_energy_pj == pytest.approx(0.1 * cost.scratchpad_read_bits)
+    assert cost.scratchpad_write_energy_pj == pytest.approx(0.2 * cost.scratchpad_write_bits)
+    assert (cost.dram_read_bits, cost.dram_write_bits) == (48, 0)
+    assert (cost.dram_read_energy_pj, cost.dram_write_energy_pj) == (8 * 48, 0)
+    assert cost.memory_energy_pj == pytest.approx(0.1 * 384 + 0.2 * 64 + 8 * 48)
 
 
-def test_table_without_memory_has_no_memory_energy(tmp_path: Path) -> None:
+def test_costs_of_layers_that_follow_each_other_add_up(tmp_path: Path) -> None:
+    table = CostTable.load(_write(tmp_path / "t.json", _document()))
+    one = table.layer_cost(GemmShape(pixels=4, depth=6, outputs=2), WeightMode.W4)
+    two = LayerCost() + one + one
+    for field in fields(LayerCost):
+        assert getattr(two, field.name) == 2 * getattr(one, field.name), field.name
+    assert two.memory_energy_pj == 2 * (one.memory_energy_pj or 0)
+
+
+@pytest.mark.parametrize(
+    ("buffer_bits", "spilled"), [(None, 0), (4 * 2 * 8, 0), (4 * 2 * 8 - 1, 4 * 2 * 8)]
+)
+def test_feature_maps_beyond_the_buffer_go_to_dram_and_back(
+    buffer_bits: int | None, spilled: int, tmp_path: Path
+) -> None:
+    document = _document()
+    document["memory"]["activation_buffer_bits"] = buffer_bits
+    table = CostTable.load(_write(tmp_path / "t.json", document))
+    cost = table.layer_cost(GemmShape(pixels=4, depth=6, outputs=2), WeightMode.W4)
+    assert (cost.dram_read_bits, cost.dram_write_bits) == (48 + spilled, spilled)
+    assert cost.dram_energy_pj == 8 * (48 + spilled) + 9 * spilled
+
+
+def test_table_without_memory_knows_traffic_and_no_memory_energy(tmp_path: Path) -> None:
     document = _document() | {"memory": None}
     table = CostTable.load(_write(tmp_path / "t.json", document))
-    shape = GemmShape(pixels=1, depth=1, outputs=1)
-    assert table.layer_cost(shape, WeightMode.W2).memory_energy_pj == 0
+    cost = table.layer_cost(GemmShape(pixels=1, depth=1, outputs=1), WeightMode.W2)
+    assert (cost.scratchpad_energy_pj, cost.dram_energy_pj, cost.memory_energy_pj) == (None,) * 3
+    assert cost.dram_read_bits == 2
+
+
+def test_version_1_loads_with_the_same_figures(tmp_path: Path) -> None:
+    new = _document()
+    old = _document() | {
+        "schema_version": 1,
+        "memory": {"source": "a book", "read_pj_per_bit": 0.1, "write_pj_per_bit": 0.2},
+    }
+    del old["array"]["source"]
+    table = CostTable.load(_write(tmp_path / "old.json", old))
+    assert table.schema_version == 2
+    assert table.array.energy_method == "gate-level activity"
+    shape = GemmShape(pixels=4, depth=6, outputs=2)
+    cost = table.layer_cost(shape, WeightMode.W4)
+    today = CostTable.load(_write(tmp_path / "new.json", new)).layer_cost(shape, WeightMode.W4)
+    assert cost.energy_pj == today.energy_pj
+    assert cost.scratchpad_energy_pj == today.scratchpad_energy_pj
+    assert cost.dram_energy_pj is None
+
+
+def test_malformed_version_1_is_one_line(tmp_path: Path) -> None:
+    old = _document() | {"schema_version": 1, "memory": {"source": "a book"}}
+    path = _write(tmp_path / "old.json", old)
+    with pytest.raises(CostTableError) as error:
+        CostTable.load(path)
+    assert str(error.value) == (
+        f"{path}: memory.scratchpad.read_pj_per_bit.value: must be a valid number, not None; "
+        "see docs/cost-table.md"
+    )
 
 
 def test_saved_table_loads_to_the_same(tmp_path: Path) -> None:
@@ -100,16 +170,34 @@ def _change(*path: str, to: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (_change("array", "modules", to={}), "array: Value error, modules must not be empty"),
-        (_change("clock_period_ns", to=0.9), "file: Value error, clock_period_ns must be at least"),
-        (_change("clock_period_ns", to=-1), "clock_period_ns: Input should be greater than 0"),
-        (_change("clock_ns", to=1), "clock_ns: Extra inputs are not permitted"),
-        (_change("schema_version", to=2), "schema_version: Input should be 1"),
+        (_change("array", "modules", to={}), "array: modules must not be empty"),
         (
-            _change("array", "modules", "pe", "energy_pj", to={"W2": 1.0}),
-            "array.modules.pe: Value error, energy_pj must have W4, W6, W8",
+            _change("clock_period_ns", to=0.9),
+            "file: clock_period_ns must be at least the 1.0 ns that array takes, not 0.9",
         ),
-        (_change("array", "parameters", "rows", to=0), "array: Value error, rows must be from 1"),
+        (_change("clock_period_ns", to=-1), "clock_period_ns: must be greater than 0, not -1"),
+        (_change("clock_ns", to=1), "clock_ns: is no known field"),
+        (_change("schema_version", to=3), "schema_version: must be 2, not 3"),
+        (_change("name", to=None), "name: must be a valid string, not None"),
+        (
+            _change("array", "modules", "pe", "energy_pj", to={"W3": 1.0}),
+            "array.modules.pe.energy_pj: weight modes must be some of W2, W4, W6, W8, not W3",
+        ),
+        (
+            _change("array", "modules", "pe", "area_um2", to="big" * 20),
+            "array.modules.pe.area_um2: must be a valid number, unable to parse string as a "
+            "number, not 'bigbigbigbigbigbigbigbigbigbigbigbig...",
+        ),
+        (_change("array", "modes", to=["W3"]), "array.modes.0: must be 'W2', 'W4', 'W6' or 'W8',"),
+        (_change("array", "modes", to=[]), "array: modes must be at least one of W2, W4, W6, W8"),
+        (_change("array", "source", to=""), "array: source must say where the cited figures are"),
+        (_change("array", "parameters", "rows", to=0), "array: rows must be from 1 to 256, not 0"),
+        (_change("array", to={"modules": {}}), "array.parameters: must be given"),
+        (_change("array", to=7), "array: must be an object, not 7"),
+        (
+            _change("memory", "dram", "read_pj_per_bit", "source", to=""),
+            "memory.dram.read_pj_per_bit.source: must have at least 1 character, not ''",
+        ),
     ],
 )
 def test_malformed_table_is_one_line(
@@ -119,6 +207,7 @@ def test_malformed_table_is_one_line(
     with pytest.raises(CostTableError) as error:
         CostTable.load(path)
     assert str(error.value).startswith(f"{path}: {message}")
+    assert str(error.value).endswith("; see docs/cost-table.md")
     assert "\n" not in str(error.value)
 
 
@@ -158,8 +247,10 @@ def test_unknown_baseline_is_named() -> None:
 
 def test_committed_table_is_of_the_default_configuration_as_it_is_now() -> None:
     table = CostTable.load(COMMITTED)
-    assert table.array.config == ArrayConfig()
-    assert {name: cost.config for name, cost in table.baselines.items()} == baselines(ArrayConfig())
+    assert complete(table.array).config == ArrayConfig()
+    compared = {name: complete(cost).config for name, cost in table.baselines.items()}
+    assert compared == baselines(ArrayConfig())
+    assert table.unavailable == ()
     assert table.provenance.design_sha256 == design_sha256(ArrayConfig()), "run `make synth`"
     shipped = (COMMITTED.parents[1] / "operands" / f"{table.provenance.operands}.npz").read_bytes()
     assert table.provenance.operands_sha256 == hashlib.sha256(shipped).hexdigest()
@@ -176,7 +267,7 @@ def test_committed_table_passes_the_floors_of_the_design(
     name: str, floors: list[tuple[float, float]]
 ) -> None:
     table = CostTable.load(COMMITTED)
-    baseline, array = table.baseline(name), table.array
+    baseline, array = complete(table.baseline(name)), complete(table.array)
     modes = (WeightMode.W8, WeightMode.W4, WeightMode.W2)
     for mode, (energy, area) in zip(modes, floors, strict=True):
         assert array.energy_per_mac_pj(mode) <= energy * baseline.energy_per_mac_pj(mode)
@@ -185,4 +276,34 @@ def test_committed_table_passes_the_floors_of_the_design(
 
 def test_committed_table_clocks_no_slower_than_its_slower_baseline() -> None:
     table = CostTable.load(COMMITTED)
-    assert table.array.min_period_ns <= table.baseline("int8_mac").min_period_ns
+    slower = complete(table.baseline("int8_mac"))
+    assert complete(table.array).min_period_ns <= slower.min_period_ns
+
+
+def test_the_committed_schema_is_that_of_the_records() -> None:
+    assert SCHEMA.read_text() == schema_text(), "run `python -m synth.costs.schema`"
+
+
+def test_every_field_of_the_schema_is_explained() -> None:
+    text = (COMMITTED.parents[2] / "docs" / "cost-table.md").read_text()
+    schema = json.loads(SCHEMA.read_text())
+    records = [schema, *schema["$defs"].values()]
+    names = {name for record in records for name in record.get("properties", {})}
+    undocumented = {name for name in names if f"`{name}`" not in text and f".{name}`" not in text}
+    assert len(names) > 50
+    assert undocumented == set()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what jschon calls
+def test_the_schema_accepts_tables_and_refuses_unknown_fields_and_modes() -> None:
+    create_catalog("2020-12")
+    schema = JSONSchema(json.loads(SCHEMA.read_text()))
+
+    def valid(document: Any) -> bool:
+        return bool(schema.evaluate(JSON(document)).valid)
+
+    assert valid(json.loads(COMMITTED.read_text()))
+    assert valid(_document())
+    assert not valid(_change("clock_ns", to=1))
+    assert not valid(_change("array", "modules", "pe", "energy_pj", to={"W3": 1.0}))
+    assert not valid(_change("array", "modules", "pe", "area_um2", to=-1))

@@ -1,0 +1,1 @@
+"""The records that a cost table is made of; `synth.table` puts them together."""

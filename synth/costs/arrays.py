@@ -1,0 +1,268 @@
+"""Costs of an array of `hw.config.ArrayConfig`, module by module; any figure may be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from pydantic import Field, model_validator
+
+from hw.config import ArrayConfig, PEKind, Stage
+from hw.precision import WeightMode
+from hw.schedule import GemmShape, layer_schedule
+from synth.costs.figures import (
+    Count,
+    Method,
+    NonNegative,
+    PerMode,
+    Positive,
+    Record,
+    Unavailable,
+    added,
+    divided,
+    modes_of,
+    multiplied,
+)
+from synth.costs.hardware import HardwareRecord
+from synth.costs.layer import LayerCost
+
+
+class ModuleFigures(Record):
+    """A module of an array, as far as its costs are known."""
+
+    count: Count = 1
+    """How many of them the array has."""
+    area_um2: NonNegative | None = None
+    """Cell area of one, um2."""
+    sequential_area_um2: NonNegative | None = None
+    """Of that the area of flip-flops, um2."""
+    min_period_ns: Positive | None = None
+    """Slowest path, setup included, ns."""
+    leakage_nw: NonNegative | None = None
+    """Leakage of one, mean over the cells' states, nW."""
+    energy_pj: PerMode = Field(default_factory=dict)
+    """By weight mode: energy of a cycle in which the module takes a step, pJ; clock and glitches
+    included, leakage not."""
+    idle_energy_pj: NonNegative | None = None
+    """Energy of a cycle in which it waits, pJ, leakage not included."""
+
+    def energy_in(self, mode: WeightMode, share: float) -> float | None:
+        """Energy of a cycle in pJ, if a share of the module takes a step and the rest waits."""
+        step = self.energy_pj.get(mode.name)
+        if step is None or self.idle_energy_pj is None:
+            return step if share == 1 else None
+        return self.idle_energy_pj + share * (step - self.idle_energy_pj)
+
+
+class ModuleCost(ModuleFigures):
+    """A synthesised module: all figures are there, energies for every mode."""
+
+    count: Count
+    area_um2: NonNegative
+    sequential_area_um2: NonNegative
+    min_period_ns: Positive
+    leakage_nw: NonNegative
+    energy_pj: PerMode
+    idle_energy_pj: NonNegative
+
+    @model_validator(mode="after")
+    def _every_mode(self) -> ModuleCost:
+        missing = [mode.name for mode in WeightMode if mode.name not in self.energy_pj]
+        if missing:
+            raise ValueError(f"energy_pj must have {', '.join(missing)}")
+        return self
+
+
+class ArrayParameters(Record):
+    """The fields of `hw.config.ArrayConfig`; they give cycles and traffic by `hw.schedule`."""
+
+    rows: int
+    """PE rows; one output pixel each."""
+    cols: int
+    """PE columns; one output channel each."""
+    lanes: int
+    """Products per PE and cycle."""
+    pe: PEKind
+    """Microarchitecture of every PE."""
+    act_bits: int
+    """Bits of an activation."""
+    act_signed: bool
+    """Whether activations are two's complement."""
+    acc_bits: int
+    """Bits of an accumulator."""
+    max_depth: int
+    """Longest dot product."""
+    group: int
+    """Lanes summed before a register."""
+    double_buffered: bool
+    """Whether results leave while the next tile is computed."""
+    drain_rows: int
+    """Rows of results that leave in a cycle."""
+    registers: tuple[Stage, ...] | None = None
+    """Pipeline registers of a PE; the kind's own choice if not given."""
+    max_shift: int = 3
+    """Widest shift of a serial shift-add MAC in a cycle."""
+
+    @classmethod
+    def of(cls, config: ArrayConfig) -> ArrayParameters:
+        """Parameters of a configuration."""
+        return cls(**{f.name: getattr(config, f.name) for f in fields(config)})
+
+    def config(self) -> ArrayConfig:
+        """Return the configuration of these parameters."""
+        return ArrayConfig(**{f.name: getattr(self, f.name) for f in fields(ArrayConfig)})
+
+
+class ArrayFigures(HardwareRecord):
+    """An array of ours, as far as its costs are known."""
+
+    parameters: ArrayParameters
+    """Its configuration."""
+    modules: Mapping[str, ModuleFigures]
+    """Its modules by name. `pe` is what idle lanes spare; a table by hand may have that one only,
+    with the figures of a whole PE."""
+
+    @model_validator(mode="after")
+    def _valid_config(self) -> ArrayFigures:
+        self.parameters.config()
+        if not self.modules:
+            raise ValueError("modules must not be empty")
+        return self
+
+    def _modes_of_figures(self) -> tuple[WeightMode, ...]:
+        return modes_of(*(module.energy_pj for module in self.modules.values()))
+
+    @property
+    def config(self) -> ArrayConfig:
+        """Configuration of the array."""
+        return self.parameters.config()
+
+    @property
+    def label(self) -> str:
+        """Name of the configuration."""
+        return self.config.name
+
+    @property
+    def activation_bits(self) -> int:
+        """Bits of an activation."""
+        return self.parameters.act_bits
+
+    @property
+    def area_um2(self) -> float | None:
+        """Area of all modules."""
+        return added(*(multiplied(m.count, m.area_um2) for m in self.modules.values()))
+
+    @property
+    def min_period_ns(self) -> float | None:
+        """Shortest clock period of the slowest module."""
+        known = [m.min_period_ns for m in self.modules.values() if m.min_period_ns is not None]
+        return max(known) if len(known) == len(self.modules) else None
+
+    @property
+    def leakage_nw(self) -> float | None:
+        """Leakage power of all modules."""
+        return added(*(multiplied(m.count, m.leakage_nw) for m in self.modules.values()))
+
+    def energy_pj(self, mode: WeightMode, *, utilisation: float = 1.0) -> float | None:
+        """Energy of one cycle in which the array takes a step, leakage not included.
+
+        Parameters
+        ----------
+        mode : WeightMode
+            Precision of the weights.
+        utilisation : float
+            Share of the lanes that have work; idle ones cost their module's idle energy (ours).
+        """
+        return added(
+            *(
+                multiplied(m.count, m.energy_in(mode, utilisation if name == "pe" else 1.0))
+                for name, m in self.modules.items()
+            )
+        )
+
+    @property
+    def idle_energy_pj(self) -> float | None:
+        """Energy of one cycle in which every module waits, leakage not included."""
+        return added(*(multiplied(m.count, m.idle_energy_pj) for m in self.modules.values()))
+
+    def macs_per_cycle(self, mode: WeightMode) -> float:
+        """Multiply-accumulates per cycle of a full tile."""
+        config = self.config
+        return config.rows * config.cols * config.chunk_depth(mode) / config.steps(mode)
+
+    def energy_per_mac_pj(self, mode: WeightMode) -> float | None:
+        """Energy per multiply-accumulate of a full tile, leakage not included."""
+        return divided(self.energy_pj(mode), self.macs_per_cycle(mode))
+
+    def area_per_throughput_um2(self, mode: WeightMode) -> float | None:
+        """Area per multiply-accumulate a cycle of a full tile."""
+        return divided(self.area_um2, self.macs_per_cycle(mode))
+
+    def layer_cost(self, shape: GemmShape, mode: WeightMode, clock_ns: float | None) -> LayerCost:
+        """Cost of one inference of a layer, its energy in memories not filled in.
+
+        In an active cycle, edges and control cost their step energy, and PEs a mean of step and
+        idle energy, weighted by the share of their lanes that have work.
+        """
+        plan = layer_schedule(shape, mode, self.config)
+        latency_ns = multiplied(plan.cycles, clock_ns)
+        step_pj = self.energy_pj(mode, utilisation=plan.utilisation)
+        return LayerCost(
+            size_bits=shape.weights * mode.bits,
+            cycles=plan.cycles,
+            latency_ns=latency_ns,
+            array_energy_pj=added(
+                multiplied(plan.active_cycles, step_pj),
+                multiplied(plan.idle_cycles, self.idle_energy_pj),
+            ),
+            # nW x ns is 1e-6 pJ
+            leakage_energy_pj=multiplied(self.leakage_nw, latency_ns, 1e-6),
+            scratchpad_read_bits=plan.weight_bits + plan.act_bits,
+            scratchpad_write_bits=plan.output_bits,
+        )
+
+    def unavailable(self) -> list[Unavailable]:
+        """Costs that cannot be given, each with the field of this record that it needs."""
+        gaps = []
+        for name, module in self.modules.items():
+            for cost, figure in (
+                ("area_um2", "area_um2"),
+                ("min_period_ns", "min_period_ns"),
+                ("leakage_energy_pj, energy_pj", "leakage_nw"),
+                ("array_energy_pj, energy_pj", "idle_energy_pj"),
+            ):
+                if getattr(module, figure) is None:
+                    gaps.append(Unavailable(cost=cost, needs=f"modules.{name}.{figure}"))
+            gaps += [
+                Unavailable(
+                    cost=f"array_energy_pj, energy_pj at {mode.name}",
+                    needs=f"modules.{name}.energy_pj.{mode.name}",
+                )
+                for mode in self.weight_modes
+                if mode.name not in module.energy_pj
+            ]
+        return gaps
+
+
+class ArrayCost(ArrayFigures):
+    """A synthesised array: every figure of every module is there, so no cost is None."""
+
+    modules: Mapping[str, ModuleCost]
+    area_method: Method = "synthesised"
+    period_method: Method = "static timing"
+    energy_method: Method = "gate-level activity"
+
+    if TYPE_CHECKING:  # the same properties, of complete modules
+
+        @property
+        def area_um2(self) -> float: ...  # noqa: D102
+        @property
+        def min_period_ns(self) -> float: ...  # noqa: D102
+        @property
+        def leakage_nw(self) -> float: ...  # noqa: D102
+        @property
+        def idle_energy_pj(self) -> float: ...  # noqa: D102
+        def energy_pj(self, mode: WeightMode, *, utilisation: float = 1.0) -> float: ...  # noqa: D102
+        def energy_per_mac_pj(self, mode: WeightMode) -> float: ...  # noqa: D102
+        def area_per_throughput_um2(self, mode: WeightMode) -> float: ...  # noqa: D102

@@ -1,0 +1,1 @@
+"""Cost tables for other tools: ``python -m synth.export``."""
