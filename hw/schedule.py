@@ -66,6 +66,8 @@ class LayerSchedule:
     utilisation : float
         Share of the products of all chunks that are the layer's, 0 to 1; the others are beyond
         one of its borders.
+    pe_utilisation : float
+        Share of the PEs that have a pixel and a channel to work on.
     cycles : int
         Cycles from the first step to the last result, idle ones included.
     weight_bits : int
@@ -79,6 +81,7 @@ class LayerSchedule:
     tiles: int
     active_cycles: int
     utilisation: float
+    pe_utilisation: float
     cycles: int
     weight_bits: int
     act_bits: int
@@ -186,6 +189,10 @@ def layer_schedule(
         active_cycles=active,
         utilisation=shape.macs
         / (tiles * chunks * config.rows * config.cols * config.chunk_depth(mode)),
+        pe_utilisation=shape.pixels
+        * shape.outputs
+        * shape.groups
+        / (tiles * config.rows * config.cols),
         cycles=waits + pipeline_latency(config) + config.double_buffered + config.drain_cycles - 1,
         weight_bits=weight_words * config.cols * config.lanes * config.weight_field_bits,
         act_bits=tiles * chunks * config.rows * config.chunk_depth(mode) * config.act_bits,

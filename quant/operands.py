@@ -6,7 +6,8 @@ The file (npz) holds, for four layers of a network:
   each other in raster order, each group from another validation image and starting at a multiple
   of eight, as the array's tiles do;
 - ``weight/<layer>/W2`` .. ``W8``: int8 [K, M], at most 16 output channels; of a depthwise layer
-  one channel (M = 1), the one of median mean activation;
+  eight neighbouring channels, as an array of eight columns takes them (ADR 8): K runs over the
+  pixels of all eight, and a channel's weights for those of the others are 0;
 - ``macs/<layer>``: float64, share of the network's multiply-accumulates for which the layer
   stands: its own and those of the unsampled layers that are nearest in depth.
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 GROUPS = 8
 GROUP_PIXELS = 8
 OUTPUTS = 16
+BLOCK = 8
+"""Channels of a depthwise layer that are sampled, the one of median mean activation among them."""
+
 LAYERS = {
     "resnet8": ("stem", "block1.conv1", "block2.conv2", "block3.conv2"),
     "dscnn": ("stem", "blocks.1.depthwise", "blocks.1.pointwise", "blocks.5.pointwise"),
@@ -70,6 +74,14 @@ def im2col(act: Tensor, *, kernel: tuple[int, int], stride: int, padding: int) -
 def weight_matrix(weight: NDArray[np.int8]) -> NDArray[np.int8]:
     """Turn int8 [M, C, ky, kx] into int8 [K, M], K as in `im2col`."""
     return weight.transpose(2, 3, 1, 0).reshape(-1, weight.shape[0])
+
+
+def block_diagonal(weight: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Turn a depthwise layer's int8 [M, 1, ky, kx] into int8 [K, M], K over (ky, kx, M)."""
+    import numpy as np
+
+    by_tap = weight.reshape(len(weight), -1).T  # [taps, M]
+    return (by_tap[:, :, None] * np.eye(len(weight), dtype=np.int8)).reshape(-1, len(weight))
 
 
 def macs_shares(network: Network, names: tuple[str, ...]) -> dict[str, float]:
@@ -138,11 +150,12 @@ def sample(
         act_range = quantised.act_quantizer(quantised.sources[name]).range
         assert act_range is not None
         act = quantise_activation(inputs[name], act_range)  # [8, C, H, W]
-        channel = None
+        chosen = slice(0, OUTPUTS)
         if conv.groups > 1:
             means = act.float().mean(dim=(0, 2, 3))
-            channel = int(means.argsort()[len(means) // 2])
-            act = act[:, channel : channel + 1]
+            first = int(means.argsort()[len(means) // 2]) // BLOCK * BLOCK
+            chosen = slice(first, first + BLOCK)
+            act = act[:, chosen]
         columns = im2col(
             act, kernel=conv.kernel_size, stride=conv.stride[0], padding=conv.padding[0]
         )
@@ -150,11 +163,11 @@ def sample(
         starts = random.integers(0, tiles, size=GROUPS) * GROUP_PIXELS
         rows = [columns[i, s : s + GROUP_PIXELS] for i, s in enumerate(starts)]
         result[f"act/{name}"] = torch.cat(rows).numpy()
-        chosen = slice(0, OUTPUTS) if channel is None else slice(channel, channel + 1)
+        matrix = weight_matrix if conv.groups == 1 else block_diagonal
         for mode in WeightMode:
             quantised.layer(name).mode = mode
             weight = quantised.layer(name).integers().weight[chosen]
-            result[f"weight/{name}/{mode.name}"] = weight_matrix(weight)
+            result[f"weight/{name}/{mode.name}"] = matrix(weight)
     for name, share in macs_shares(network, names).items():
         result[f"macs/{name}"] = np.array(share)
     return result

@@ -33,6 +33,7 @@ from synth.mapping import (
     summary,
     time_job,
 )
+from synth.model import fit, run_features
 from synth.netlist import DEFAULT_LOAD_FF, read
 from synth.operands import Operands, sample_tiles
 from synth.recording import record_job
@@ -179,6 +180,10 @@ def characterise(config: ArrayConfig, bench: Bench) -> Characterised:
         "act_edge": config.rows,
         "control": 1,
     }
+    seen = {
+        mode: run_features(bench.operands, mode, config, products=bench.products)
+        for mode in WeightMode
+    }
     modules = {
         module: ModuleCost(
             count=counts[module],
@@ -191,6 +196,10 @@ def characterise(config: ArrayConfig, bench: Bench) -> Characterised:
                 for mode in WeightMode
             },
             idle_energy_pj=energies[module, WeightMode.W8].idle_fj / 1000,
+            model=fit(
+                [found for mode in WeightMode for found in seen[mode].values()],
+                [run.step_fj / 1000 for mode in WeightMode for run in energies[module, mode].runs],
+            ),
         )
         for module in MODULES
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,31 +17,38 @@ from hw.config import ArrayConfig, PEKind
 from hw.precision import WeightMode
 
 Ints = NDArray[np.int64]
+AnyInts = NDArray[np.integer[Any]]
 
-FEATURES = ("acts", "weights", "products")
+FEATURES = ("acts", "weights", "products", "sums", "tiles")
 """Names of the features: the fields of `Features`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """Bits that change from one step to the next in a PE, mean over the steps, all lanes together.
+    """What happens in a step of a PE, mean over the steps, all lanes together.
 
     Parameters
     ----------
     acts : float
-        Of the activations.
+        Bits of the activations that change from one step to the next.
     weights : float
-        Of the digits of the weights.
+        Bits of the weights' digits that change.
     products : float
-        Of the products of activations and digits, as two's complement numbers.
+        Bits of the products of activations and digits that change, in two's complement.
+    sums : float
+        Bits of the accumulated sum that change.
+    tiles : float
+        Sums that begin.
     """
 
     acts: float
     weights: float
     products: float
+    sums: float
+    tiles: float
 
 
-def digits(weight: Ints, mode: WeightMode, kind: PEKind) -> Ints:
+def digits(weight: Ints, mode: WeightMode, kind: PEKind) -> tuple[Ints, Ints]:
     """Digits of weights as a kind of PE multiplies them.
 
     Parameters
@@ -54,27 +62,35 @@ def digits(weight: Ints, mode: WeightMode, kind: PEKind) -> Ints:
 
     Returns
     -------
-    int [..., steps, parts]
-        By cycle, and by what is multiplied at once for a lane. A shift-add MAC's nonzero digits are
-        taken in their order; a step without one is no step here.
+    digits : int [..., steps, parts]
+        By step, and by what is multiplied at once for a lane. A shift-add MAC's weight is one digit
+        here, as if it took one step.
+    places : int [steps, parts]
+        What each is worth: the weight is the sum of digits times places, for plain radix-4 digits
+        with half the range added.
     """
     bits = weight[..., None] >> np.arange(mode.bits) & 1  # two's complement, lowest first
+    worth = np.left_shift(1, np.arange(mode.bits))
+    worth[-1] *= -1
+    fours = np.left_shift(1, np.arange(0, mode.bits, 2))
     if kind is PEKind.BIT_PLANE:
-        return bits[..., None]
+        return bits[..., None], worth[:, None]
     if kind is PEKind.BIT_PAIR:
-        return bits.reshape(*weight.shape, mode.bits // 2, 2)
+        return bits.reshape(*weight.shape, mode.bits // 2, 2), worth.reshape(-1, 2)
     if kind is PEKind.RADIX4_DIGIT:
         offset = weight + (1 << (mode.bits - 1))
-        return (offset[..., None] >> np.arange(0, mode.bits, 2) & 3)[..., None]
+        return (offset[..., None] >> np.arange(0, mode.bits, 2) & 3)[..., None], fours[:, None]
     if kind in (PEKind.BOOTH_DIGIT, PEKind.DIGIT_PLANES):
         below = np.concatenate([np.zeros_like(bits[..., :1]), bits[..., 1:-1:2]], axis=-1)
         booth = below + bits[..., 0::2] - 2 * bits[..., 1::2]
-        return booth[..., None] if kind is PEKind.BOOTH_DIGIT else booth[..., None, :]
-    return weight[..., None, None]
+        if kind is PEKind.BOOTH_DIGIT:
+            return booth[..., None], fours[:, None]
+        return booth[..., None, :], fours[None]
+    return weight[..., None, None], np.ones((1, 1), dtype=np.int64)
 
 
 def features(
-    dots: Iterable[tuple[Ints, Ints]], mode: WeightMode, config: ArrayConfig
+    dots: Iterable[tuple[AnyInts, AnyInts]], mode: WeightMode, config: ArrayConfig
 ) -> Features:
     """Features of a PE that works on dot products, one after the other.
 
@@ -94,29 +110,34 @@ def features(
     """
     acts: list[Ints] = []
     parts: list[Ints] = []
+    sums: list[Ints] = []
     depth = config.chunk_depth(mode)
     for act, weight in dots:
         chunks = -(-len(act) // depth)
         room = chunks * depth - len(act)
         lanes = np.pad(act.astype(np.int64), (0, room)).reshape(chunks, depth)
-        by_step = digits(np.pad(weight.astype(np.int64), (0, room)), mode, config.pe)
-        steps, count = by_step.shape[1:]
-        by_step = by_step.reshape(chunks, depth, steps, count).transpose(0, 2, 1, 3)
-        acts.append(np.repeat(lanes, steps, axis=0))
-        parts.append(by_step.reshape(chunks * steps, depth, count))
+        padded = np.pad(weight.astype(np.int64), (0, room)).reshape(chunks, depth)
+        by_lane, places = digits(padded, mode, config.pe)
+        by_step = by_lane.transpose(0, 2, 1, 3)  # [chunks, steps, lanes, parts]
+        amounts = np.einsum("cl,cslp,sp->cs", lanes, by_step, places)
+        sums.append(np.cumsum(amounts.reshape(-1)))
+        acts.append(np.repeat(lanes, by_step.shape[1], axis=0))
+        parts.append(by_step.reshape(-1, *by_step.shape[2:]))
     if not acts:
         raise ValueError("features need at least one dot product")
-    act, digit = np.concatenate(acts), np.concatenate(parts)
+    act, digit = np.concatenate(acts, dtype=np.int64), np.concatenate(parts, dtype=np.int64)
     return Features(
         acts=_changes(act),
         weights=_changes(digit),
         products=_changes(act[..., None] * digit),
+        sums=_changes(np.concatenate(sums)),
+        tiles=len(acts) / len(act),
     )
 
 
 def _changes(values: Ints) -> float:
-    """Bits of two's complement that change along the first axis, mean a step."""
+    """Bits of two's complement, 32 at most, that change along the first axis, mean a step."""
     if len(values) < 2:
         return 0.0
-    changed = (values[1:] ^ values[:-1]).astype(np.uint64) & np.uint64(0xFFFF)
+    changed = (values[1:] ^ values[:-1]).view(np.uint64) & np.uint64(0xFFFFFFFF)
     return float(np.bitwise_count(changed).sum() / (len(values) - 1))

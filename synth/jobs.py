@@ -123,9 +123,7 @@ class Runner:
             What the first job that fails raises; what others have finished is kept.
         """
         keys = [job.key for job in jobs]
-        missing = {
-            key: job for key, job in zip(keys, jobs, strict=True) if key not in self.store
-        }
+        missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in self.store}
         if missing:
             calls = [joblib.delayed(_run)(key, job, self.store) for key, job in missing.items()]
             with self._backend(), self._progress(label, len(calls)) as step:
@@ -175,8 +173,8 @@ def _run(key: str, job: Job, store: Store) -> None:
 
 
 def default_workers() -> int:
-    """Processes that this machine can use at once."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Count the processes that this machine can run at once."""
+    return len(os.sched_getaffinity(0))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Jobs of a module's netlist: map it, time it, measure its energy. Results are JSON (synth.jobs)."""
+"""Jobs of a module's netlist: map it, time it, measure its energy; results as JSON."""
 
 from __future__ import annotations
 
@@ -88,9 +88,7 @@ def map_job(rtlil: str, *, top: str, library: Library, recipe: Recipe) -> Job:
     """Map a module; gives a `synth.netlist.Document`."""
     return Job(
         function=_map,
-        arguments={
-            "rtlil": rtlil, "top": top, "recipe": recipe, "library_sha256": library.sha256
-        },
+        arguments={"rtlil": rtlil, "top": top, "recipe": recipe, "library_sha256": library.sha256},
         where={"library": str(library.path)},
     )
 
@@ -128,9 +126,7 @@ def summary(result: dict[str, Any]) -> Summary:
 
 def measured(result: dict[str, Any]) -> Measured:
     """Read the result of a `measure_job`."""
-    return Measured(
-        runs=[RunEnergy(**run) for run in result["runs"]], idle_fj=result["idle_fj"]
-    )
+    return Measured(runs=[RunEnergy(**run) for run in result["runs"]], idle_fj=result["idle_fj"])
 
 
 def _of_netlist(function: Any, netlist: Job, arguments: dict[str, Any]) -> Job:
@@ -216,9 +212,7 @@ def _measure(
             )
     *busy, idle = (energy(found.netlist, found.timing, window) for window in run.windows)
     runs = []
-    for spent, window, first, last in zip(
-        busy, run.windows, bounds, bounds[1:], strict=False
-    ):
+    for spent, window, first, last in zip(busy, run.windows, bounds, bounds[1:], strict=False):
         taken = sum(steps[first:last])
         waiting = window.cycles - taken
         runs.append(

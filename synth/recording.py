@@ -15,9 +15,7 @@ from synth.operands import Operands, load, sample_tiles
 from synth.probe import record
 
 
-def record_job(
-    config: ArrayConfig, mode: WeightMode, operands: Operands, *, products: int
-) -> Job:
+def record_job(config: ArrayConfig, mode: WeightMode, operands: Operands, *, products: int) -> Job:
     """Run sampled tiles of a mode, layer by layer; gives a `synth.probe.Recording`'s fields."""
     return Job(
         function=_record,

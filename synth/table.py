@@ -32,6 +32,7 @@ from synth.costs.figures import CostTableError, Positive, Record, Unavailable, a
 from synth.costs.layer import LayerCost
 from synth.costs.memory import Cited, MemoryCost, MemoryLevel
 from synth.costs.versions import upgraded
+from synth.features import Features
 
 __all__ = [
     "ArrayCost",
@@ -207,6 +208,7 @@ class CostTable(Record):
         mode: WeightMode,
         *,
         array: Hardware | None = None,
+        features: Features | None = None,
     ) -> LayerCost:
         """Cost of one inference of a layer, part by part.
 
@@ -218,6 +220,9 @@ class CostTable(Record):
             Precision of its weights.
         array : Hardware, optional
             A baseline of this table instead of its array.
+        features : Features, optional
+            What the layer's operands do at this precision (`synth.features`), for hardware whose
+            modules have an energy model; else it takes the energy of the table's own operands.
 
         Returns
         -------
@@ -241,7 +246,7 @@ class CostTable(Record):
             raise CostTableError(
                 f"{self.name}: mode of {chosen.label} must be one of {known}, not {mode.name}"
             )
-        cost = chosen.layer_cost(shape, mode, self.clock_period_ns)
+        cost = chosen.layer_cost(shape, mode, self.clock_period_ns, features)
         memory = self.memory or MemoryCost()
         map_values = shape.pixels * shape.outputs * shape.groups
         spilled = memory.spilled_bits(multiplied(map_values, chosen.activation_bits))

@@ -10,7 +10,7 @@ from hw.precision import WeightMode
 from quant.graph import trace
 from quant.layers import QuantNetwork, uniform_bits
 from quant.models import build
-from quant.operands import LAYERS, im2col, macs_shares, sample, weight_matrix
+from quant.operands import LAYERS, block_diagonal, im2col, macs_shares, sample, weight_matrix
 from quant.quantizer import ActRange
 
 torch.set_num_threads(1)
@@ -29,6 +29,18 @@ def test_im2col_times_weight_matrix_is_the_convolution(
     found = columns.long().numpy() @ weight_matrix(weight).astype(np.int64)
     expected = torch.nn.functional.conv2d(
         act.double(), torch.from_numpy(weight).double(), stride=stride, padding=padding
+    )
+    np.testing.assert_array_equal(found, expected.flatten(2).permute(0, 2, 1).numpy())
+
+
+def test_im2col_times_the_block_diagonal_is_the_depthwise_convolution() -> None:
+    random = np.random.default_rng(0)
+    act = torch.from_numpy(random.integers(0, 256, (2, 4, 6, 6), dtype=np.uint8))
+    weight = random.integers(-128, 128, (4, 1, 3, 3)).astype(np.int8)
+    columns = im2col(act, kernel=(3, 3), stride=1, padding=1)
+    found = columns.long().numpy() @ block_diagonal(weight).astype(np.int64)
+    expected = torch.nn.functional.conv2d(
+        act.double(), torch.from_numpy(weight).double(), padding=1, groups=4
     )
     np.testing.assert_array_equal(found, expected.flatten(2).permute(0, 2, 1).numpy())
 
@@ -60,11 +72,13 @@ def test_sampling_is_the_same_each_time_and_of_the_promised_shapes(model: str) -
     assert all(np.array_equal(first[key], again[key]) for key in first)
     for name in LAYERS[model]:
         shape = network.layer(name).shape
-        assert first[f"act/{name}"].shape == (64, shape.depth)
+        depth = shape.depth * (8 if shape.groups > 1 else 1)
+        outputs = 8 if shape.groups > 1 else min(16, shape.outputs)
+        assert first[f"act/{name}"].shape == (64, depth)
         assert first[f"act/{name}"].dtype == np.uint8
         for mode in WeightMode:
             weight = first[f"weight/{name}/{mode.name}"]
-            assert weight.shape == (shape.depth, min(16, shape.outputs))
+            assert weight.shape == (depth, outputs)
             assert weight.dtype == np.int8
             assert mode.min <= weight.min() <= weight.max() <= mode.max
 

@@ -151,15 +151,14 @@ def test_energy_of_a_divider_by_hand(divider: Netlist, tmp_path: Path) -> None:
         {},
         period_ns=2.0,
         input_arrival_ns=0.1,
-        warm_up=2,
-        split=12,
+        bounds=(2, 12),
         folder=tmp_path,
         cycles=16,
     )
-    assert run.busy.toggles(2) == 10
-    assert run.busy.toggles(3) == 10
+    assert run.windows[0].toggles(2) == 10
+    assert run.windows[0].toggles(3) == 10
     assert run.outputs["q"][:6] in ([1, 0, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1])
-    spent = energy(divider, result, run.busy)
+    spent = energy(divider, result, run.windows[0])
     # Q drives the inverter (1 fF), the output (2.5 fF) and wire of two (1.5 fF); the inverter D
     assert spent.switching_fj == pytest.approx(0.5 * 4.0 * ((1 + 2.5 + 1.5) + (1 + 0.5)))
     # Q: 4 and 5 in turn; inverter: 2 and 1; D toggles while the clock is high
@@ -185,11 +184,10 @@ def test_netlist_without_activity_costs_its_clock_only(library: Library, tmp_pat
         {"a": [1] * 20},
         period_ns=1.0,
         input_arrival_ns=0.1,
-        warm_up=4,
-        split=16,
+        bounds=(4, 16),
         folder=tmp_path,
     )
-    spent = energy(netlist, result, run.busy)
+    spent = energy(netlist, result, run.windows[0])
     assert (spent.switching_fj, spent.internal_fj) == (0, 0)
     assert spent.clock_fj == pytest.approx(1.0 * 4.0 + 2.0 + 3.0)
     assert run.outputs["q"][-1] == 1

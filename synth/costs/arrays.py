@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from hw.config import ArrayConfig, PEKind, Stage
+from hw.config import ArrayConfig, Multiplier, PEKind, Stage
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, layer_schedule
+from synth.costs.activity import EnergyModel
 from synth.costs.figures import (
     Count,
     Method,
@@ -26,6 +27,7 @@ from synth.costs.figures import (
 )
 from synth.costs.hardware import HardwareRecord
 from synth.costs.layer import LayerCost
+from synth.features import Features
 
 
 class ModuleFigures(Record):
@@ -46,10 +48,16 @@ class ModuleFigures(Record):
     included, leakage not."""
     idle_energy_pj: NonNegative | None = None
     """Energy of a cycle in which it waits, pJ, leakage not included."""
+    model: EnergyModel | None = None
+    """Energy of a step by what the operands do; without it, `energy_pj` holds for all operands."""
 
-    def energy_in(self, mode: WeightMode, share: float) -> float | None:
+    def energy_in(
+        self, mode: WeightMode, share: float, features: Features | None = None
+    ) -> float | None:
         """Energy of a cycle in pJ, if a share of the module takes a step and the rest waits."""
         step = self.energy_pj.get(mode.name)
+        if features is not None and self.model is not None:
+            step = self.model.step_pj(features)
         if step is None or self.idle_energy_pj is None:
             return step if share == 1 else None
         return self.idle_energy_pj + share * (step - self.idle_energy_pj)
@@ -103,6 +111,8 @@ class ArrayParameters(Record):
     """Pipeline registers of a PE; the kind's own choice if not given."""
     max_shift: int = 3
     """Widest shift of a serial shift-add MAC in a cycle."""
+    multiplier: Multiplier = Multiplier.ROWS
+    """How INT8 PEs multiply."""
 
     @classmethod
     def of(cls, config: ArrayConfig) -> ArrayParameters:
@@ -164,7 +174,9 @@ class ArrayFigures(HardwareRecord):
         """Leakage power of all modules."""
         return added(*(multiplied(m.count, m.leakage_nw) for m in self.modules.values()))
 
-    def energy_pj(self, mode: WeightMode, *, utilisation: float = 1.0) -> float | None:
+    def energy_pj(
+        self, mode: WeightMode, *, utilisation: float = 1.0, features: Features | None = None
+    ) -> float | None:
         """Energy of one cycle in which the array takes a step, leakage not included.
 
         Parameters
@@ -172,11 +184,16 @@ class ArrayFigures(HardwareRecord):
         mode : WeightMode
             Precision of the weights.
         utilisation : float
-            Share of the lanes that have work; idle ones cost their module's idle energy (ours).
+            Share of the lanes that have work, or with `features`, which know of idle lanes, of the
+            PEs; the others cost their module's idle energy (ours).
+        features : Features, optional
+            What the operands do; else the energy of the operands that the table was made with.
         """
         return added(
             *(
-                multiplied(m.count, m.energy_in(mode, utilisation if name == "pe" else 1.0))
+                multiplied(
+                    m.count, m.energy_in(mode, utilisation if name == "pe" else 1.0, features)
+                )
                 for name, m in self.modules.items()
             )
         )
@@ -199,15 +216,23 @@ class ArrayFigures(HardwareRecord):
         """Area per multiply-accumulate a cycle of a full tile."""
         return divided(self.area_um2, self.macs_per_cycle(mode))
 
-    def layer_cost(self, shape: GemmShape, mode: WeightMode, clock_ns: float | None) -> LayerCost:
+    def layer_cost(
+        self,
+        shape: GemmShape,
+        mode: WeightMode,
+        clock_ns: float | None,
+        features: Features | None = None,
+    ) -> LayerCost:
         """Cost of one inference of a layer, its energy in memories not filled in.
 
         In an active cycle, edges and control cost their step energy, and PEs a mean of step and
-        idle energy, weighted by the share of their lanes that have work.
+        idle energy, weighted by the share of their lanes that have work; with features, by the
+        share of the PEs, since features know of idle lanes.
         """
         plan = layer_schedule(shape, mode, self.config)
         latency_ns = multiplied(plan.cycles, clock_ns)
-        step_pj = self.energy_pj(mode, utilisation=plan.utilisation)
+        busy = plan.utilisation if features is None else plan.pe_utilisation
+        step_pj = self.energy_pj(mode, utilisation=busy, features=features)
         return LayerCost(
             size_bits=shape.weights * mode.bits,
             cycles=plan.cycles,
@@ -263,6 +288,8 @@ class ArrayCost(ArrayFigures):
         def leakage_nw(self) -> float: ...  # noqa: D102
         @property
         def idle_energy_pj(self) -> float: ...  # noqa: D102
-        def energy_pj(self, mode: WeightMode, *, utilisation: float = 1.0) -> float: ...  # noqa: D102
+        def energy_pj(  # noqa: D102
+            self, mode: WeightMode, *, utilisation: float = 1.0, features: Features | None = None
+        ) -> float: ...
         def energy_per_mac_pj(self, mode: WeightMode) -> float: ...  # noqa: D102
         def area_per_throughput_um2(self, mode: WeightMode) -> float: ...  # noqa: D102

@@ -21,6 +21,7 @@ from synth.costs.figures import (
 )
 from synth.costs.hardware import HardwareRecord
 from synth.costs.layer import LayerCost
+from synth.features import Features
 
 
 class EngineFigures(HardwareRecord):
@@ -66,7 +67,13 @@ class EngineFigures(HardwareRecord):
         """Area per multiply-accumulate a cycle."""
         return divided(self.area_um2, self.macs_per_cycle(mode))
 
-    def layer_cost(self, shape: GemmShape, mode: WeightMode, clock_ns: float | None) -> LayerCost:
+    def layer_cost(
+        self,
+        shape: GemmShape,
+        mode: WeightMode,
+        clock_ns: float | None,
+        features: Features | None = None,
+    ) -> LayerCost:
         """Cost of one inference of a layer, as if all of the hardware were always at work.
 
         So cycles are the fewest possible. What is dynamic energy and what leakage, and the

@@ -1,0 +1,155 @@
+"""How well a table predicts the energy of layers it was not made with: ``python -m synth.blind``.
+
+The array's netlists, as the table chose them, run real operands of another network gate by gate;
+the table predicts the same steps from what the operands do (`synth.features`), and as it would
+without that knowledge. Nothing of the other network was used in the fit.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hw.catalog import named
+from hw.config import ArrayConfig
+from hw.precision import WeightMode
+from synth import operands
+from synth.characterise import PRODUCTS, Bench, Characterised, characterise
+from synth.command import (
+    OPERANDS,
+    Cache,
+    ClockNs,
+    Cluster,
+    LibertyFile,
+    OperandFile,
+    Products,
+    Workers,
+    make_bench,
+    one_line,
+)
+from synth.jobs import CACHE, default_workers, tools
+from synth.mapping import measure_job, measured
+from synth.model import run_features
+from synth.operands import Operands
+from synth.recording import record_job
+from synth.report import MODES
+
+OTHER = OPERANDS.with_name("dscnn.npz")
+
+LIMIT = 0.07
+"""Largest error of a layer's energy over its modes."""
+
+
+def predict(
+    found: Characterised, config: ArrayConfig, other: Operands, bench: Bench
+) -> list[dict[str, Any]]:
+    """Energy of a step of the whole array, measured and predicted, by layer and mode."""
+    recordings = {mode: record_job(config, mode, other, products=bench.products) for mode in MODES}
+    bench.runner.run(list(recordings.values()), label=f"{config.name}: simulate {other.name}")
+    jobs = {
+        (module, mode): measure_job(
+            candidate.netlist,
+            candidate.surroundings,
+            recording=recordings[mode],
+            module=module,
+            period_ns=bench.period_ns,
+        )
+        for module, candidate in found.chosen.items()
+        for mode in MODES
+    }
+    results = bench.runner.run(list(jobs.values()), label=f"{config.name}: energy on {other.name}")
+    energies = {key: measured(result) for key, result in zip(jobs, results, strict=True)}
+    rows = []
+    for mode in MODES:
+        seen = run_features(other, mode, config, products=bench.products)
+        for index, (layer, what) in enumerate(seen.items()):
+            pj = sum(
+                found.cost.modules[module].count * energies[module, mode].runs[index].step_fj / 1000
+                for module in found.chosen
+            )
+            predicted = found.cost.energy_pj(mode, features=what)
+            rows.append(
+                {
+                    "layer": layer,
+                    "mode": mode.name,
+                    "measured_pj": round(pj, 2),
+                    "predicted_pj": round(predicted, 2),
+                    "error": round(predicted / pj - 1, 4),
+                    "error_without_features": round(found.cost.energy_pj(mode) / pj - 1, 4),
+                }
+            )
+    return rows
+
+
+def by_layer(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Relative error of each layer's energy, its work done once in every mode."""
+    totals: dict[str, list[float]] = {}
+    for row in rows:
+        steps = WeightMode[row["mode"]].bits
+        total = totals.setdefault(row["layer"], [0.0, 0.0])
+        total[0] += steps * row["measured_pj"]
+        total[1] += steps * row["predicted_pj"]
+    return {layer: round(p / m - 1, 4) for layer, (m, p) in totals.items()}
+
+
+def main(
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path("docs")
+    / "blind.json",
+    config: Annotated[str, typer.Option(help="Configuration of hw.catalog.")] = "edge",
+    other_file: Annotated[
+        Path, typer.Option("--other", help="Operands to predict; those of the DS-CNN by default.")
+    ] = OTHER,
+    operand_file: OperandFile = OPERANDS,
+    clock_ns: ClockNs = 1.65,
+    liberty_file: LibertyFile = None,
+    products: Products = PRODUCTS,
+    cache: Cache = CACHE,
+    workers: Workers = default_workers(),  # noqa: B008  # shown by --help
+    cluster: Cluster = "",
+) -> None:
+    """Predict the energy of another network's layers, and measure it; exit 1 beyond 7 %."""
+    with one_line("synth.blind"):
+        array, other = named(config).array, operands.load(other_file)
+        bench = make_bench(
+            liberty_file=liberty_file,
+            operand_file=operand_file,
+            clock_ns=clock_ns,
+            products=products,
+            cache=cache,
+            workers=workers,
+            cluster=cluster,
+        )
+        document: dict[str, Any] = {
+            "command": shlex.join(["python", "-m", "synth.blind", *sys.argv[1:]]),
+            "tools": tools(),
+            "fitted_on": {"name": bench.operands.name, "sha256": bench.operands.sha256},
+            "predicted": {"name": other.name, "sha256": other.sha256},
+            "clock_period_ns": clock_ns,
+            "arrays": {},
+        }
+        for found_config in (array, array.int8_equivalent(), array.int8_dot_equivalent()):
+            found = characterise(found_config, bench)
+            rows = predict(found, found_config, other, bench)
+            document["arrays"][found_config.name] = {"layers": by_layer(rows), "runs": rows}
+        temporary = out.with_suffix(".tmp")
+        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(out)
+    for name, figures in document["arrays"].items():
+        for layer, error in figures["layers"].items():
+            typer.echo(f"{name:22} {layer:22} {100 * error:+6.1f} %")
+    ours = document["arrays"][array.name]["layers"]
+    if max(map(abs, ours.values())) > LIMIT:
+        typer.echo(f"synth.blind: errors must be at most {100 * LIMIT:g} %", err=True)
+        raise typer.Exit(1)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(main)
+
+if __name__ == "__main__":
+    app()
