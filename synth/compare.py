@@ -1,0 +1,396 @@
+"""All kinds of PE in one flow at one clock, each at its best: ``python -m synth.compare``.
+
+Every array makes 512 products a cycle at 8-bit weights, except that of serial shift-add MACs, whose
+products depend on the weights and on how long columns wait for each other. Of each kind all places
+of pipeline registers are timed, those that meet the clock measured, and the one whose PE has the
+least energy x area at 8-bit weights is characterised as an array with all recipes.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, combinations
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from hw.catalog import named
+from hw.config import ArrayConfig, Multiplier, PEKind
+from hw.csd import shift_add_cycles
+from hw.precision import WeightMode
+from synth.characterise import (
+    PRODUCTS,
+    Bench,
+    Candidate,
+    Characterised,
+    characterise,
+    designs_sha256,
+    pe_front,
+    pe_step_fj,
+)
+from synth.command import (
+    OPERANDS,
+    Cache,
+    ClockNs,
+    Cluster,
+    LibertyFile,
+    OperandFile,
+    Products,
+    Workers,
+    make_bench,
+    one_line,
+)
+from synth.jobs import CACHE, default_workers, tools
+from synth.operands import Operands, sample_tiles
+from synth.plot_front import plot_front
+from synth.report import MODES
+from synth.table import ArrayParameters
+
+PAPER = {
+    "source": "SigmaQuant, arXiv 2602.22136: one MAC each, TSMC 28 nm, 0.9 V, 600 MHz, "
+    "post-synthesis; relative to its INT8 MAC",
+    "area": 0.777,
+    "cycles": {"W8": 4.2, "W4": 2.0, "W2": 1.0},
+    "um2_per_mac_per_cycle": {"W8": 3.3, "W4": 1.55, "W2": 0.78},
+    "fj_per_mac": {"W4": 0.862, "W2": 0.75},
+}
+"""The paper's own figures of its shift-add MAC; ratios to its INT8 MAC."""
+
+GOALS = {
+    "int8_mac": {
+        "fj_per_mac": {"W8": 0.80, "W4": 0.47, "W2": 0.25},
+        "fj_per_mac_on_8_bit": {"W8": 0.80, "W4": 0.42, "W2": 0.19},
+        "um2_per_mac_per_cycle": {"W8": 0.75, "W4": 0.38, "W2": 0.19},
+        "min_period_ns": 1.0,
+    },
+    "int8_dot": {
+        "fj_per_mac": {"W8": 0.95, "W4": 0.55, "W2": 0.32},
+        "um2_per_mac_per_cycle": {"W8": 1.15, "W4": 0.58, "W2": 0.29},
+        "min_period_ns": 1.0,
+    },
+}
+"""Largest ratios to the baselines that the design allows its default kind."""
+
+
+def kinds() -> dict[str, ArrayConfig]:
+    """Return an array of every kind, by name."""
+    default = named("edge").array
+    return {
+        "booth_digit": replace(default, pe=PEKind.BOOTH_DIGIT),
+        "bit_pair": replace(default, pe=PEKind.BIT_PAIR),
+        "radix4_digit": replace(default, pe=PEKind.RADIX4_DIGIT),
+        "bit_plane": replace(default, pe=PEKind.BIT_PLANE, lanes=64),
+        "digit_planes": replace(default, pe=PEKind.DIGIT_PLANES),
+        # as many columns as channels are sampled of each layer, so that their waiting is counted
+        "shift_add": replace(
+            default,
+            pe=PEKind.SHIFT_ADD,
+            rows=32,
+            cols=8,
+            lanes=1,
+            drain_rows=8,
+            double_buffered=False,
+        ),
+        "int8_mac": default.int8_equivalent(),
+        "int8_dot": default.int8_dot_equivalent(),
+    }
+
+
+def variants(config: ArrayConfig) -> Iterator[ArrayConfig]:
+    """Ways to build a kind: places of registers, lanes to a group, multipliers."""
+    stages = config.pe.traits.stages
+    chosen = chain.from_iterable(combinations(stages, n) for n in range(len(stages) + 1))
+    whole = config.pe in (PEKind.INT8_MAC, PEKind.INT8_DOT)
+    for registers in chosen:
+        grouped = "group" in [stage.value for stage in registers]
+        for group in (4, 8, 16) if grouped else (config.group,):
+            if grouped and group >= config.lanes // config.pe.traits.planes:
+                continue
+            for multiplier in Multiplier if whole else (config.multiplier,):
+                yield replace(config, registers=registers, group=group, multiplier=multiplier)
+
+
+def described(config: ArrayConfig) -> str:
+    """Registers, groups and multiplier of a variant, for a person."""
+    names = [stage.value for stage in config.stages] or ["none"]
+    text = ", ".join(
+        f"{name} of {config.group}" if name == "group" else name for name in names
+    )
+    return text + (", product by Yosys" if config.multiplier is Multiplier.OPERATOR else "")
+
+
+def best_variant(
+    config: ArrayConfig, bench: Bench
+) -> tuple[ArrayConfig, list[dict[str, Any]]]:
+    """Variant of a kind whose PE has the least energy x area, and what else was measured."""
+    rows: list[dict[str, Any]] = []
+    least: tuple[float, ArrayConfig] | None = None
+    for variant in variants(config):
+        candidates = pe_front(variant, bench)
+        for candidate in candidates:
+            row = pe_row(variant, candidate, bench)
+            rows.append(row)
+            if "fj_per_product" in row:
+                product = row["fj_per_product"] * row["um2_per_product"]
+                if least is None or product < least[0]:
+                    least = product, variant
+    if least is None:
+        shortest = min(row["min_period_ns"] for row in rows)
+        raise ValueError(
+            f"clock_ns must be at least {shortest} for {config.pe.value}, not {bench.period_ns}"
+        )
+    return least[1], rows
+
+
+def pe_row(config: ArrayConfig, candidate: Candidate, bench: Bench) -> dict[str, Any]:
+    """Figures of one netlist of a PE at 8-bit weights, per product that it makes in a cycle."""
+    mode = WeightMode.W8
+    per_cycle = config.chunk_depth(mode) / config.steps(mode)
+    row: dict[str, Any] = {
+        "registers": described(config),
+        "recipe": candidate.recipe.name,
+        "min_period_ns": round(candidate.summary.min_period_ns, 3),
+        "um2_per_product": round(candidate.summary.area_um2 / per_cycle, 1),
+    }
+    if candidate.energy is not None:
+        step_fj = pe_step_fj(candidate.energy, mode, config, bench)
+        row["fj_per_product"] = round(step_fj / per_cycle, 1)
+    return row
+
+
+def entry(found: Characterised, sampled: Operands) -> dict[str, Any]:
+    """Return the figures of an array, by weight mode where they depend on it.
+
+    `steps` are cycles per product of a lane, and `waiting` those of them in which it waits for
+    other columns. A waiting column costs what an idle one costs: nothing in it moves.
+    """
+    array = found.cost
+    config = array.config
+    steps, waiting = {}, {}
+    for mode in MODES:
+        if config.pe.traits.skips_zeros:
+            steps[mode], waiting[mode] = _shift_add_steps(sampled, mode, config)
+        else:
+            steps[mode] = config.rows * config.cols * config.lanes / array.macs_per_cycle(mode)
+            waiting[mode] = 0.0
+    lanes = config.rows * config.cols * config.lanes
+    energy_pj = {
+        mode: (steps[mode] - waiting[mode]) * array.energy_pj(mode)
+        + waiting[mode] * array.idle_energy_pj
+        for mode in MODES
+    }
+    fastest = {
+        module: min(c.summary.min_period_ns for c in tried) for module, tried in found.tried.items()
+    }
+    return {
+        "parameters": ArrayParameters.of(config).model_dump(mode="json"),
+        "registers": described(config),
+        "recipes": found.recipes,
+        "design_sha256": designs_sha256([config]),
+        "area_um2": round(array.area_um2),
+        "min_period_ns": round(array.min_period_ns, 3),
+        "fastest_period_ns": round(max(fastest.values()), 3),
+        "steps": {mode.name: round(steps[mode], 3) for mode in MODES},
+        "waiting": {mode.name: round(waiting[mode], 3) for mode in MODES},
+        "um2_per_mac_per_cycle": {
+            mode.name: round(array.area_um2 * steps[mode] / lanes, 1) for mode in MODES
+        },
+        "fj_per_mac": {mode.name: round(1000 * energy_pj[mode] / lanes, 1) for mode in MODES},
+    }
+
+
+def _shift_add_steps(
+    sampled: Operands, mode: WeightMode, config: ArrayConfig
+) -> tuple[float, float]:
+    """Mean cycles of a weight, waiting included, and those of them in which its column waits."""
+    cycles = np.vectorize(lambda weight: shift_add_cycles(int(weight), config.max_shift))
+    tiles = sample_tiles(sampled, mode, config, products=PRODUCTS)
+    total = sum(layer.share for layer in sampled.layers.values())
+    own = slowest = 0.0
+    for name, layer in sampled.layers.items():
+        weights = np.concatenate([tile.weight[:, 0] for tile in tiles[name]])
+        own += layer.share / total * cycles(weights).mean()
+        columns = layer.weight[mode][:, : config.cols]
+        slowest += layer.share / total * cycles(columns).max(axis=1).mean()
+    return float(slowest), float(slowest - own)
+
+
+def ratios(document: dict[str, Any], kind: str, baseline: str) -> dict[str, Any]:
+    """Ratios of a kind's figures to a baseline's, at each mode."""
+    ours, theirs = document["kinds"][kind], document["kinds"][baseline]
+    by_mode = {
+        figure: {
+            mode.name: round(ours[figure][mode.name] / theirs[figure][mode.name], 3)
+            for mode in MODES
+        }
+        for figure in ("um2_per_mac_per_cycle", "fj_per_mac")
+    }
+    eight = theirs["fj_per_mac"]["W8"]
+    return by_mode | {
+        "fj_per_mac_on_8_bit": {
+            mode.name: round(ours["fj_per_mac"][mode.name] / eight, 3) for mode in MODES
+        },
+        "min_period_ns": round(ours["fastest_period_ns"] / theirs["fastest_period_ns"], 3),
+    }
+
+
+def goals(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each goal of the design, what the default kind has, and whether it is met."""
+    rows = []
+    for baseline, wanted in GOALS.items():
+        have = ratios(document, named("edge").array.pe.value, baseline)
+        for figure, limit in wanted.items():
+            limits = limit if isinstance(limit, dict) else {"": limit}
+            for mode, most in limits.items():
+                value = have[figure][mode] if mode else have[figure]
+                rows.append(
+                    {
+                        "baseline": baseline,
+                        "figure": figure,
+                        "mode": mode,
+                        "at_most": most,
+                        "found": value,
+                        "met": value <= most,
+                    }
+                )
+    return rows
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """Return the comparison as Markdown: all kinds, ratios to the baselines, the paper, goals."""
+    modes = [mode.name for mode in MODES]
+    header = ["kind", "array", "registers", "min period ns", "fastest ns"]
+    header += [f"um2 per MAC/cycle {mode}" for mode in modes]
+    header += [f"fJ per MAC {mode}" for mode in modes]
+    lines = [
+        f"{document['library']['name']}, {document['clock_period_ns']} ns, operands of "
+        f"{document['operands']['name']}; {document['methods']}.",
+        "",
+        _row(header),
+        "|---|---|---" + "|---:" * (len(header) - 3) + "|",
+    ]
+    for name, kind in document["kinds"].items():
+        line = [name, "{rows}x{cols}x{lanes}".format(**kind["parameters"]), kind["registers"]]
+        line += [f"{kind['min_period_ns']:.2f}", f"{kind['fastest_period_ns']:.2f}"]
+        line += [f"{kind['um2_per_mac_per_cycle'][mode]:.0f}" for mode in modes]
+        line += [f"{kind['fj_per_mac'][mode]:.0f}" for mode in modes]
+        lines.append(_row(line))
+    lines += ["", "Ratios to the baselines, energy on the same low-bit weights (and on 8-bit ones):"]
+    header = ["kind", "to", *(f"area {mode}" for mode in modes), *(f"energy {m}" for m in modes)]
+    lines += ["", _row(header), "|---|---" + "|---:" * (len(header) - 2) + "|"]
+    for name in document["kinds"]:
+        for baseline in GOALS:
+            if name != baseline:
+                have = ratios(document, name, baseline)
+                line = [name, baseline]
+                line += [f"{have['um2_per_mac_per_cycle'][mode]:.2f}" for mode in modes]
+                line += [
+                    f"{have['fj_per_mac'][mode]:.2f} ({have['fj_per_mac_on_8_bit'][mode]:.2f})"
+                    for mode in modes
+                ]
+                lines.append(_row(line))
+    paper = document["paper"]
+    line = ["the paper's shift-add MAC, **as the paper says**", "its int8_mac"]
+    line += [
+        f"{paper['um2_per_mac_per_cycle'][m]:.2f}" if m in paper["um2_per_mac_per_cycle"] else "-"
+        for m in modes
+    ]
+    line += [
+        f"- ({paper['fj_per_mac'][m]:.2f})" if m in paper["fj_per_mac"] else "-" for m in modes
+    ]
+    lines += [_row(line), "", f"The paper: {paper['source']}.", "", "Goals of the design:", ""]
+    lines += [_row(["against", "figure", "mode", "at most", "found", ""]), "|---|---|---|---:|---:|---|"]
+    lines += [
+        _row(
+            [
+                goal["baseline"],
+                goal["figure"],
+                goal["mode"],
+                f"{goal['at_most']:.2f}",
+                f"{goal['found']:.3f}",
+                "met" if goal["met"] else "**missed**",
+            ]
+        )
+        for goal in document["goals"]
+    ]
+    return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def main(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="JSON file; .md and .png are written beside it.")
+    ] = Path("docs") / "compare.json",
+    only: Annotated[
+        list[str] | None, typer.Option("--kind", help="Only these kinds (and the baselines).")
+    ] = None,
+    clock_ns: ClockNs = 1.65,
+    liberty_file: LibertyFile = None,
+    operand_file: OperandFile = OPERANDS,
+    products: Products = PRODUCTS,
+    cache: Cache = CACHE,
+    workers: Workers = default_workers(),  # noqa: B008  # shown by --help
+    cluster: Cluster = "",
+) -> None:
+    """Map an array of every kind of PE at its best; write and print what they cost."""
+    with one_line("synth.compare"):
+        arrays = kinds()
+        unknown = set(only or ()) - arrays.keys()
+        if unknown:
+            known = ", ".join(arrays)
+            raise ValueError(f"kind must be one of {known}, not {sorted(unknown)[0]!r}")
+        bench = make_bench(
+            liberty_file=liberty_file,
+            operand_file=operand_file,
+            clock_ns=clock_ns,
+            products=products,
+            cache=cache,
+            workers=workers,
+            cluster=cluster,
+        )
+        document: dict[str, Any] = {
+            "command": shlex.join(["python", "-m", "synth.compare", *sys.argv[1:]]),
+            "tools": tools(),
+            "library": {"name": bench.library.name, "sha256": bench.library.sha256},
+            "operands": {"name": bench.operands.name, "sha256": bench.operands.sha256},
+            "clock_period_ns": clock_ns,
+            "methods": "area synthesised, period static timing, energy gate-level activity",
+            "paper": PAPER,
+            "kinds": {},
+            "fronts": {},
+        }
+        for name, config in arrays.items():
+            if only and name not in (*only, named("edge").array.pe.value, *GOALS):
+                continue
+            best, tried = best_variant(config, bench)
+            found = characterise(best, replace(bench, thorough=True))
+            rows = [pe_row(best, candidate, bench) for candidate in found.tried["pe"]]
+            document["kinds"][name] = entry(found, bench.operands)
+            document["fronts"][name] = tried + [row for row in rows if row not in tried]
+        document["goals"] = goals(document)
+        _write(out, json.dumps(document, indent=1) + "\n")
+        _write(out.with_suffix(".md"), markdown(document) + "\n")
+        plot_front(document, out.with_suffix(".png"))
+    typer.echo(markdown(document))
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(main)
+
+if __name__ == "__main__":
+    app()
