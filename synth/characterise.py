@@ -118,7 +118,7 @@ def characterise(config: ArrayConfig, bench: Bench) -> tuple[ArrayCost, dict[str
         bench.report(f"{config.name}: mapped {len(netlists)} netlists")
         recorded = {mode: future.result() for mode, future in recordings.items()}
         bench.report(f"{config.name}: RTL equals the golden model on the sampled tiles")
-        candidates = _timed(config, netlists, bench)
+        candidates = timed(config, netlists, bench.library)
         best = {
             name: _best(name, candidates[name], recorded[WeightMode.W8], bench, pool)
             for name in modules_rtlil
@@ -184,8 +184,8 @@ def _record(config: ArrayConfig, mode: WeightMode, bench: Bench) -> Recording:
     return record(config, tiles, folder=bench.folder / config.name / f"rtl-{mode.name}")
 
 
-def _timed(
-    config: ArrayConfig, netlists: dict[tuple[str, Recipe], Netlist], bench: Bench
+def timed(
+    config: ArrayConfig, netlists: dict[tuple[str, Recipe], Netlist], library: Library
 ) -> dict[str, list[Mapped]]:
     """Load every module with what it drives, then time it with what drives it.
 
@@ -196,7 +196,7 @@ def _timed(
     pe, weight_edge, act_edge = first["pe"], first["weight_edge"], first["act_edge"]
 
     def past(pes: int) -> float:
-        return wire_past_pes_ff(bench.library, pes=pes, pe_area_um2=pe.area_um2)
+        return wire_past_pes_ff(library, pes=pes, pe_area_um2=pe.area_um2)
 
     def shared(port: str, pes: int) -> list[float]:
         return [pes * load + past(pes) for load in pe.input_ff(port)]

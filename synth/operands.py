@@ -97,12 +97,12 @@ def load(path: Path) -> Operands:
 
 
 def sample_tiles(
-    operands: Operands, mode: WeightMode, config: ArrayConfig, *, products: int
+    operands: Operands, mode: WeightMode, config: ArrayConfig, *, products: int, cols: int = 1
 ) -> list[Tile]:
-    """Tiles of one column whose first row works on about `products` products.
+    """Tiles, of one column if not told otherwise, whose first PE works on `products` products.
 
     The first row's dot products are the same for every array and mode: pixels and channels of each
-    layer in an even spread, each layer by its share of the work. Other rows take the next pixels.
+    layer in an even spread, each layer by its share of the work. Other rows take the next pixels, other columns the next channels.
 
     Parameters
     ----------
@@ -113,12 +113,14 @@ def sample_tiles(
     config : ArrayConfig
         The array.
     products : int
-        Multiply-accumulates of the first row.
+        Multiply-accumulates of the first row and column, about.
+    cols : int
+        Columns.
 
     Returns
     -------
     list of Tile
-        Act [rows, K] and weight [K, 1]; layers one after the other, at least one tile each.
+        Act [rows, K] and weight [K, cols]; layers one after the other, at least one tile each.
     """
     tiles: list[Tile] = []
     for layer in operands.layers.values():
@@ -127,11 +129,12 @@ def sample_tiles(
         for index in range(max(1, round(products * layer.share / depth))):
             first, column = _SPREAD * index % pixels, _SPREAD * index % weights.shape[1]
             rows = (first + np.arange(config.rows)) % pixels
+            channels = (column + np.arange(cols)) % weights.shape[1]
             tiles.append(
                 Tile(
                     mode=mode,
                     act=layer.act[rows].astype(np.int64),
-                    weight=weights[:, column : column + 1].astype(np.int64),
+                    weight=weights[:, channels].astype(np.int64),
                 )
             )
     return tiles
