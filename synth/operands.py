@@ -102,7 +102,8 @@ def sample_tiles(
     """Tiles, of one column if not told otherwise, whose first PE works on `products` products.
 
     The first row's dot products are the same for every array and mode: pixels and channels of each
-    layer in an even spread, each layer by its share of the work. Other rows take the next pixels, other columns the next channels.
+    layer in an even spread, each layer by its share of the work. Other rows take the next pixels,
+    other columns the next channels.
 
     Parameters
     ----------
