@@ -39,9 +39,9 @@ from hw.yosys import YosysError
 from synth import activity, liberty, operands, timing
 from synth.cache import tools
 from synth.cells import LibertyError, Library
-from synth.characterise import INPUT_ARRIVAL_NS, WARM_UP, timed
+from synth.characterise import INPUT_ARRIVAL_NS, timed
 from synth.energy import energy
-from synth.mapped import CLOCK_NS, map_array, standard_recipe
+from synth.mapped import CLOCK_NS, STANDARD, map_array, replay
 from synth.netlist import Net, Netlist
 from synth.probe import Recording, all_watched, record
 from synth.timing import INPUT_SLEW_NS, Timing
@@ -222,25 +222,15 @@ def measured(
     SimulationError
         If they are not, or the simulator fails.
     """
-    ports = recording.ports[name]
-    stimuli = {port: ports[port] for port in placed.netlist.inputs if port in ports}
-    cycles = len(recording.ports["control"]["step"])
-    stimuli |= {"rst": [0] * cycles, "room": [1] * cycles}
-    run = activity.simulate(
+    run = replay(
         placed.netlist,
         placed.timing,
-        stimuli,
-        period_ns=period_ns,
+        recording,
+        name=name,
         input_arrival_ns=placed.input_arrival_ns,
-        warm_up=WARM_UP,
-        split=recording.busy,
+        period_ns=period_ns,
         folder=folder,
     )
-    for port, values in run.outputs.items():
-        if values[WARM_UP:] != ports[port][WARM_UP:]:
-            raise activity.SimulationError(
-                f"the netlist of {name} must equal its RTL, but {port} differs"
-            )
     busy, idle = (energy(placed.netlist, placed.timing, a) for a in (run.busy, run.idle))
     return busy.total_fj, idle.total_fj
 
@@ -260,7 +250,7 @@ def compose(
         to_rtlil(MacArray(config), name="array"),
         top="array",
         library=library,
-        recipe=standard_recipe(),
+        recipe=STANDARD,
     )
     result = timing.analyse(whole, input_arrival_ns=INPUT_ARRIVAL_NS)
     flat = Placed(netlist=whole, timing=result, input_arrival_ns=INPUT_ARRIVAL_NS)
@@ -318,8 +308,7 @@ def _by_kind(values: dict[str, float]) -> dict[str, float]:
 def _drivers_um2(config: ArrayConfig, library: Library, parts: dict[str, Placed]) -> float:
     """Area of the line drivers that a cost table adds to an array of this size."""
     netlists = {kind_of(name): part.netlist for name, part in parts.items()}
-    recipe = standard_recipe()
-    keyed = {(n, recipe): replace(net, output_load_ff={}) for n, net in netlists.items()}
+    keyed = {(n, STANDARD): replace(net, output_load_ff={}) for n, net in netlists.items()}
     driven = {name: m[0].netlist.area_um2 for name, m in timed(config, keyed, library).items()}
     count = Counter(kind_of(name) for name in parts)
     return sum(n * (driven[kind] - netlists[kind].area_um2) for kind, n in count.items())
@@ -367,7 +356,7 @@ def main(
             "tools": tools(),
             "library": {"name": library.name, "sha256": library.sha256},
             "operands": {"name": sampled.name, "sha256": sampled.sha256},
-            "recipe": standard_recipe().name,
+            "recipe": STANDARD.name,
             "limits": {"area": AREA_LIMIT, "energy": ENERGY_LIMIT},
             "arrays": {},
         }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from synth.cells import Cell, LibertyError, Library
 
@@ -44,6 +46,9 @@ class Netlist:
         Input port that clocks the flip-flops.
     output_load_ff : dict of str to list of float
         Loads that the bits of an output drive beyond the module; `DEFAULT_LOAD_FF` if not named.
+    names : dict of Net to str
+        Names of nets that have one in the RTL: ports, and what is left of its signals, registers
+        above all.
     """
 
     top: str
@@ -53,6 +58,7 @@ class Netlist:
     library: Library
     clock: str = "clk"
     output_load_ff: dict[str, list[float]] = field(default_factory=dict)
+    names: dict[Net, str] = field(default_factory=dict, repr=False)
 
     @cached_property
     def area_um2(self) -> float:
@@ -121,4 +127,16 @@ def read(path: Path, *, library: Library, top: str) -> Netlist:
         },
         instances=tuple(instances),
         library=library,
+        names=_names(module),
     )
+
+
+def _names(module: dict[str, Any]) -> dict[Net, str]:
+    """RTL names of nets: a port's before a signal's; those that Yosys made up are left out."""
+    names: dict[Net, str] = {}
+    ports = module["ports"]
+    for name in sorted(module["netnames"], key=lambda name: (name not in ports, name)):
+        if name in ports or not re.fullmatch(r"u\d+", name):  # see `rename -enumerate`
+            for net in module["netnames"][name]["bits"]:
+                names.setdefault(net, name)
+    return names

