@@ -1,7 +1,8 @@
 """Area and energy of arrays by part: ``python -m synth.parts -o docs/parts.json``.
 
 Modules are mapped by the recipes that the committed cost table chose for bit pairs and the INT8 dot
-product (`RECIPES`), loaded as in the cost tables, and replayed on what they saw while a column of the array worked on real tiles. A picture goes beside the JSON.
+product (`RECIPES`), loaded as in the cost tables, and replayed on what they saw while a column of
+the array worked on real tiles. A picture goes beside the JSON.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ def step_parts(
         for activity in (run.busy, run.idle)
     )
     steps = sum(recording.ports["control"]["step"][WARM_UP : recording.busy])
+    if not steps:
+        raise SimulationError(f"tiles must take longer than {WARM_UP} cycles; raise --products")
     cycles = run.busy.cycles
     none = PartCost(area_um2=0.0, energy_fj=0.0)
     return {
