@@ -3,7 +3,7 @@
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search test synth kinds verilog fpga formal mutate throughput lint clean
+.PHONY: help search test synth kinds sta compose parts verilog fpga formal mutate throughput lint clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -26,6 +26,18 @@ synth: ## Synthesise the array and write its cost table (ARGS="...")
 kinds: ## Synthesise an array of every kind of PE and compare them in docs/pe-kinds.json (ARGS="...")
 	@.ci/setup synth simulator yosys
 	$(VENV) python -m synth.kinds $(ARGS)
+
+sta: ## Check static timing against OpenSTA on every kind of PE, in docs/opensta.json (ARGS="...")
+	@.ci/setup synth yosys opensta
+	$(VENV) python -m synth.sta -o docs/opensta.json $(ARGS)
+
+compose: ## Check the sum of modules against whole small arrays, in docs/composition.json (ARGS="...")
+	@.ci/setup synth simulator yosys
+	$(VENV) python -m synth.compose -o docs/composition.json $(ARGS)
+
+parts: ## Area and energy of the default array by part, in docs/parts.json and docs/parts.png (ARGS="...")
+	@.ci/setup synth simulator yosys
+	$(VENV) python -m synth.parts -o docs/parts.json $(ARGS)
 
 verilog: ## Write the array as Verilog to build/mac_array.v, or another part (ARGS="--what accelerator -o FILE")
 	@.ci/setup hw yosys

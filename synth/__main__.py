@@ -15,7 +15,6 @@ from hw.catalog import named
 from hw.config import ArrayConfig, PEKind
 from synth import cells, report
 from synth.characterise import (
-    INPUT_ARRIVAL_NS,
     PRODUCTS,
     Bench,
     baselines,
@@ -37,6 +36,7 @@ from synth.command import (
 )
 from synth.jobs import CACHE, default_workers, tools
 from synth.memory import MEMORY_45_NM
+from synth.surroundings import INPUT_ARRIVAL_NS
 from synth.table import ArrayCost, CostTable, Library, Provenance
 
 FOLDER = Path(__file__).parent

@@ -56,6 +56,7 @@ def predict(
             candidate.netlist,
             candidate.surroundings,
             recording=recordings[mode],
+            config=config,
             module=module,
             period_ns=bench.period_ns,
         )
@@ -68,6 +69,8 @@ def predict(
     for mode in MODES:
         seen = run_features(other, mode, config, products=bench.products)
         for index, (layer, what) in enumerate(seen.items()):
+            if not other.layers[layer].share:  # no layer of the network
+                continue
             pj = sum(
                 found.cost.modules[module].count * energies[module, mode].runs[index].step_fj / 1000
                 for module in found.chosen

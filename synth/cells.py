@@ -99,7 +99,10 @@ class Power:
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """A signal pin of a cell; capacitance 0 for outputs, `function` empty for inputs."""
+    """A signal pin of a cell; capacitance 0 for outputs, `function` empty for inputs.
+
+    `setup_rise_ns` and `setup_fall_ns` are the setup times of its rising and falling edge.
+    """
 
     name: str
     output: bool
@@ -107,7 +110,8 @@ class Pin:
     capacitance_ff: float
     function: str
     arcs: tuple[Arc, ...]
-    setup_ns: tuple[LookUp, ...]
+    setup_rise_ns: tuple[LookUp, ...]
+    setup_fall_ns: tuple[LookUp, ...]
     powers: tuple[Power, ...]
 
 

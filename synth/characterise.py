@@ -16,17 +16,14 @@ from hw.config import ArrayConfig, Multiplier
 from hw.control import Control
 from hw.edge import ActEdge, WeightEdge
 from hw.pe import make_pe
-from hw.pe.signature import control_layout
 from hw.precision import WeightMode
 from hw.verilog import to_rtlil
-from synth import timing
 from synth.cells import Library
-from synth.drive import SLEW_NS, wire_past_pes_ff
+from synth.drive import SLEW_NS
 from synth.jobs import Job, Runner
 from synth.mapping import (
     Measured,
     Summary,
-    Surroundings,
     map_job,
     measure_job,
     measured,
@@ -34,19 +31,20 @@ from synth.mapping import (
     time_job,
 )
 from synth.model import fit, run_features
-from synth.netlist import DEFAULT_LOAD_FF, read
+from synth.netlist import read
 from synth.operands import Operands, sample_tiles
 from synth.recording import record_job
-from synth.table import ArrayCost, ArrayParameters, ModuleCost
+from synth.surroundings import ORDER, Arrivals, Surroundings, place
+from synth.table import ArrayCost, ArrayParameters, ModuleCost, PartFigures
 from synth.yosys import AbcScript, Adders, Recipe
-
-INPUT_ARRIVAL_NS = 0.2
-"""When inputs from outside the array change after the clock edge: a register and a short wire."""
 
 PRODUCTS = 12_000
 """Products per mode on which commands measure energy if not told otherwise."""
 
-MODULES = ("control", "weight_edge", "act_edge", "pe")
+PE_ARRIVAL_NS = 0.3
+"""About when an edge gives a PE its operands."""
+
+MODULES = tuple(module for modules in ORDER for module in modules)
 """Modules of an array, each after those that drive it."""
 
 
@@ -165,10 +163,12 @@ def characterise(config: ArrayConfig, bench: Bench) -> Characterised:
     runner.run([*mapping.values(), *recordings.values()], label=f"{name}: map and simulate")
     candidates = _timed(config, mapping, bench)
     eight = recordings[WeightMode.W8]
-    tried = {module: _front_measured(c, module, eight, bench) for module, c in candidates.items()}
+    tried = {
+        module: _front_measured(c, module, eight, config, bench) for module, c in candidates.items()
+    }
     chosen = {module: _best(module, c, bench) for module, c in tried.items()}
     jobs = {
-        (module, mode): _measure_job(chosen[module], module, recordings[mode], bench)
+        (module, mode): _measure_job(chosen[module], module, recordings[mode], config, bench)
         for module in MODULES
         for mode in WeightMode
     }
@@ -196,6 +196,7 @@ def characterise(config: ArrayConfig, bench: Bench) -> Characterised:
                 for mode in WeightMode
             },
             idle_energy_pj=energies[module, WeightMode.W8].idle_fj / 1000,
+            parts=_parts([energies[module, mode] for mode in WeightMode], config, bench),
             model=fit(
                 [found for mode in WeightMode for found in seen[mode].values()],
                 [run.step_fj / 1000 for mode in WeightMode for run in energies[module, mode].runs],
@@ -213,19 +214,65 @@ def characterise(config: ArrayConfig, bench: Bench) -> Characterised:
 
 def step_fj(energy: Measured, mode: WeightMode, config: ArrayConfig, bench: Bench) -> float:
     """Energy of a step, mean over the network: each layer by the steps that its work takes."""
-    total = weight = 0.0
+    shares = _shares(energy, mode, config, bench)
+    return sum(share * run.step_fj for share, run in zip(shares, energy.runs, strict=True))
+
+
+def _shares(energy: Measured, mode: WeightMode, config: ArrayConfig, bench: Bench) -> list[float]:
+    """Share of each run in the steps that the network's work takes."""
     tiles = sample_tiles(bench.operands, mode, config, products=bench.products)
-    for (name, run), spent in zip(tiles.items(), energy.runs, strict=True):
-        products = sum(tile.act.shape[1] for tile in run)
-        steps = bench.operands.layers[name].share * spent.steps / products
-        total += steps * spent.step_fj
-        weight += steps
-    return total / weight
+    steps = [
+        bench.operands.layers[name].share * spent.steps / sum(tile.act.shape[1] for tile in run)
+        for (name, run), spent in zip(tiles.items(), energy.runs, strict=True)
+    ]
+    return [step / sum(steps) for step in steps]
+
+
+def _parts(energies: list[Measured], config: ArrayConfig, bench: Bench) -> dict[str, PartFigures]:
+    """Parts of a module: area, and energy of a step by mode, as `step_fj` weighs it."""
+    by_mode: dict[str, dict[str, float]] = {}
+    for mode, energy in zip(WeightMode, energies, strict=True):
+        for share, run in zip(_shares(energy, mode, config, bench), energy.runs, strict=True):
+            for part, spent in run.parts_fj.items():
+                known = by_mode.setdefault(part, {})
+                known[mode.name] = known.get(mode.name, 0.0) + share * spent / 1000
+    return {
+        part: PartFigures(
+            area_um2=energies[0].parts_um2.get(part, 0.0),
+            energy_pj={name: max(0.0, spent) for name, spent in by_mode.get(part, {}).items()},
+        )
+        for part in dict.fromkeys([*energies[0].parts_um2, *by_mode])
+    }
 
 
 def design_sha256(config: ArrayConfig) -> str:
     """Hash of the RTL of all modules, of the array and of its baselines."""
     return designs_sha256([config, *baselines(config).values()])
+
+
+def pe_front(config: ArrayConfig, bench: Bench) -> list[Candidate]:
+    """Map the PE of an array; measure what meets the clock and is not beaten in area and period.
+
+    It is timed with plain surroundings, as if the array's edges gave its inputs at once: for the
+    choice among variants of a kind, not for a cost table.
+    """
+    has_product = config.multiplier is Multiplier.OPERATOR
+    ways = recipes(bench.period_ns, thorough=False, has_product=has_product)
+    text = designs(config)["pe"]
+    netlists = [map_job(text, top="pe", library=bench.library, recipe=way) for way in ways]
+    surroundings = Surroundings(input_arrival_ns=PE_ARRIVAL_NS, input_slew_ns=SLEW_NS)
+    bench.runner.run(netlists, label=f"{config.name}: map")
+    jobs = [time_job(netlist, surroundings) for netlist in netlists]
+    results = bench.runner.run(jobs, label=f"{config.name}: timing")
+    candidates = [
+        Candidate(recipe=way, netlist=netlist, surroundings=surroundings, summary=summary(result))
+        for way, netlist, result in zip(ways, netlists, results, strict=True)
+    ]
+    if min(c.summary.min_period_ns for c in candidates) > bench.period_ns:
+        return candidates
+    eight = record_job(config, WeightMode.W8, bench.operands, products=bench.products)
+    bench.runner.run([eight], label=f"{config.name}: simulate")
+    return _front_measured(candidates, "pe", eight, config, bench)
 
 
 def designs_sha256(arrays: Sequence[ArrayConfig]) -> str:
@@ -253,57 +300,21 @@ def designs(config: ArrayConfig) -> dict[str, str]:
 def _timed(
     config: ArrayConfig, mapping: dict[tuple[str, Recipe], Job], bench: Bench
 ) -> dict[str, list[Candidate]]:
-    """Load every module with what it drives, then time it with what drives it.
-
-    Loads are taken from the first recipe of each module. The edges' `step`, `first`, `last` and
-    `load` come as late as the slowest control, the PEs' inputs as late as the slowest edge.
-    """
+    """Time every netlist in its surroundings; loads are those of each module's first recipe."""
     first = {
         module: read(bench.runner.store.get(job.key), library=bench.library)
         for (module, _), job in reversed(mapping.items())
     }
-    pe, weight_edge, act_edge = first["pe"], first["weight_edge"], first["act_edge"]
+    found: dict[str, list[Candidate]] = {}
 
-    def past(pes: int) -> float:
-        return wire_past_pes_ff(bench.library, pes=pes, pe_area_um2=pe.area_um2)
-
-    def shared(port: str, pes: int) -> list[float]:
-        return [pes * load + past(pes) for load in pe.input_ff(port)]
-
-    edges = config.rows + config.cols
-    step = config.cols * sum(weight_edge.input_ff("step")) + past(edges)
-    step += config.rows * sum(act_edge.input_ff("load"))
-    loads: dict[str, dict[str, list[float]]] = {
-        "pe": {"chain_out": [DEFAULT_LOAD_FF + past(1)] * config.acc_bits},
-        "weight_edge": {"out": shared("weight", config.rows)},
-        "act_edge": {
-            "out": shared("act", config.cols),
-            "control_out": shared("control", config.cols),
-        },
-        "control": {
-            "control": [edges * DEFAULT_LOAD_FF + past(edges)] * control_layout(config).size,
-            "step": [step],
-            "first": [config.cols * sum(weight_edge.input_ff("first")) + past(edges)],
-            "last": [config.cols * sum(weight_edge.input_ff("last")) + past(edges)],
-        },
-    }
-    timed: dict[str, list[Candidate]] = {}
-    at, late = INPUT_ARRIVAL_NS, 0.0
-    for stage in (("control",), ("weight_edge", "act_edge"), ("pe",)):
-        surroundings = {
-            module: Surroundings(
-                loads_ff=loads[module],
-                input_arrival_ns=at if module == "pe" else INPUT_ARRIVAL_NS,
-                input_slew_ns=SLEW_NS if module == "pe" else timing.INPUT_SLEW_NS,
-                late_ns=dict.fromkeys(("step", "first", "last", "load"), late),
-            )
-            for module in stage
-        }
-        keys = [key for key in mapping if key[0] in stage]
+    def timed(surroundings: dict[str, Surroundings]) -> Arrivals:
+        keys = [key for key in mapping if key[0] in surroundings]
         jobs = [time_job(mapping[key], surroundings[key[0]]) for key in keys]
-        results = bench.runner.run(jobs, label=f"{config.name}: timing of {', '.join(stage)}")
+        results = bench.runner.run(
+            jobs, label=f"{config.name}: timing of {', '.join(surroundings)}"
+        )
         for (module, recipe), result in zip(keys, results, strict=True):
-            timed.setdefault(module, []).append(
+            found.setdefault(module, []).append(
                 Candidate(
                     recipe=recipe,
                     netlist=mapping[module, recipe],
@@ -311,16 +322,14 @@ def _timed(
                     summary=summary(result),
                 )
             )
-        arrivals = {m: [c.summary.port_arrival_ns for c in timed[m]] for m in stage}
-        if "control" in stage:
-            late = max(a["step"] for a in arrivals["control"])
-        if "act_edge" in stage:
-            at = max(at, *(a["out"] for module in stage for a in arrivals[module]))
-    return timed
+        return {m: [c.summary.port_arrival_ns for c in found[m]] for m in surroundings}
+
+    place(config, first, bench.library, timed)
+    return found
 
 
 def _front_measured(
-    candidates: list[Candidate], module: str, recording: Job, bench: Bench
+    candidates: list[Candidate], module: str, recording: Job, config: ArrayConfig, bench: Bench
 ) -> list[Candidate]:
     """Measure what meets the clock and is not beaten in both area and period."""
     fast = {
@@ -333,7 +342,7 @@ def _front_measured(
         for (area, period), c in fast.items()
         if not any(a <= area and p <= period and (a, p) != (area, period) for a, p in fast)
     ]
-    jobs = [_measure_job(c, module, recording, bench) for c in front]
+    jobs = [_measure_job(c, module, recording, config, bench) for c in front]
     results = bench.runner.run(jobs, label=f"{module}: energy of {len(front)} netlists")
     energies = {c.recipe: measured(r) for c, r in zip(front, results, strict=True)}
     return [replace(c, energy=energies.get(c.recipe)) for c in candidates]
@@ -357,11 +366,14 @@ def _product(energy: Measured, candidate: Candidate) -> float:
     return mean * candidate.summary.area_um2
 
 
-def _measure_job(candidate: Candidate, module: str, recording: Job, bench: Bench) -> Job:
+def _measure_job(
+    candidate: Candidate, module: str, recording: Job, config: ArrayConfig, bench: Bench
+) -> Job:
     return measure_job(
         candidate.netlist,
         candidate.surroundings,
         recording=recording,
+        config=config,
         module=module,
         period_ns=bench.period_ns,
     )

@@ -32,7 +32,7 @@ from synth.characterise import (
     characterise,
     designs_sha256,
     pe_front,
-    pe_step_fj,
+    step_fj,
 )
 from synth.command import (
     OPERANDS,
@@ -117,17 +117,13 @@ def variants(config: ArrayConfig) -> Iterator[ArrayConfig]:
 
 
 def described(config: ArrayConfig) -> str:
-    """Registers, groups and multiplier of a variant, for a person."""
+    """Say the registers, groups and multiplier of a variant."""
     names = [stage.value for stage in config.stages] or ["none"]
-    text = ", ".join(
-        f"{name} of {config.group}" if name == "group" else name for name in names
-    )
+    text = ", ".join(f"{name} of {config.group}" if name == "group" else name for name in names)
     return text + (", product by Yosys" if config.multiplier is Multiplier.OPERATOR else "")
 
 
-def best_variant(
-    config: ArrayConfig, bench: Bench
-) -> tuple[ArrayConfig, list[dict[str, Any]]]:
+def best_variant(config: ArrayConfig, bench: Bench) -> tuple[ArrayConfig, list[dict[str, Any]]]:
     """Variant of a kind whose PE has the least energy x area, and what else was measured."""
     rows: list[dict[str, Any]] = []
     least: tuple[float, ArrayConfig] | None = None
@@ -159,8 +155,8 @@ def pe_row(config: ArrayConfig, candidate: Candidate, bench: Bench) -> dict[str,
         "um2_per_product": round(candidate.summary.area_um2 / per_cycle, 1),
     }
     if candidate.energy is not None:
-        step_fj = pe_step_fj(candidate.energy, mode, config, bench)
-        row["fj_per_product"] = round(step_fj / per_cycle, 1)
+        spent = step_fj(candidate.energy, mode, config, bench)
+        row["fj_per_product"] = round(spent / per_cycle, 1)
     return row
 
 
@@ -281,7 +277,10 @@ def markdown(document: dict[str, Any]) -> str:
         line += [f"{kind['um2_per_mac_per_cycle'][mode]:.0f}" for mode in modes]
         line += [f"{kind['fj_per_mac'][mode]:.0f}" for mode in modes]
         lines.append(_row(line))
-    lines += ["", "Ratios to the baselines, energy on the same low-bit weights (and on 8-bit ones):"]
+    lines += [
+        "",
+        "Ratios to the baselines; energy on the same low-bit weights (on 8-bit ones):",
+    ]
     header = ["kind", "to", *(f"area {mode}" for mode in modes), *(f"energy {m}" for m in modes)]
     lines += ["", _row(header), "|---|---" + "|---:" * (len(header) - 2) + "|"]
     for name in document["kinds"]:
@@ -305,7 +304,8 @@ def markdown(document: dict[str, Any]) -> str:
         f"- ({paper['fj_per_mac'][m]:.2f})" if m in paper["fj_per_mac"] else "-" for m in modes
     ]
     lines += [_row(line), "", f"The paper: {paper['source']}.", "", "Goals of the design:", ""]
-    lines += [_row(["against", "figure", "mode", "at most", "found", ""]), "|---|---|---|---:|---:|---|"]
+    lines.append(_row(["against", "figure", "mode", "at most", "found", ""]))
+    lines.append("|---|---|---|---:|---:|---|")
     lines += [
         _row(
             [

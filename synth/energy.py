@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from math import fsum
 
 from synth import boolean
 from synth.activity import Activity
@@ -35,43 +36,54 @@ class Energy:
 
     @property
     def total_fj(self) -> float:
-        """Sum of the parts."""
+        """Sum of the three."""
         return self.switching_fj + self.internal_fj + self.clock_fj
 
 
 def energy(netlist: Netlist, timing: Timing, activity: Activity) -> Energy:
-    """Mean energy of a cycle.
+    """Mean energy of a cycle: the sum of `energy_by_instance`."""
+    return total(energy_by_instance(netlist, timing, activity).values())
+
+
+def total(energies: Iterable[Energy]) -> Energy:
+    """Sum of energies, the same in whatever order."""
+    listed = list(energies)
+    return Energy(
+        switching_fj=fsum(e.switching_fj for e in listed),
+        internal_fj=fsum(e.internal_fj for e in listed),
+        clock_fj=fsum(e.clock_fj for e in listed),
+    )
+
+
+def energy_by_instance(netlist: Netlist, timing: Timing, activity: Activity) -> dict[str, Energy]:
+    """Mean energy of a cycle by instance; a net is paid for by what drives it.
 
     Liberty's internal energies are tables of slew and load, averaged over the related pins of an
     output (which input caused an edge is not recorded). Hidden energy of a flip-flop's data pin
-    is chosen by clock phase, that of its clock pin by whether the state changes.
+    is chosen by clock phase, that of its clock pin by whether the state changes. The clock net
+    counts with its pins, one rise and one fall a cycle, but with no wires of a clock tree.
     """
     volt2 = netlist.library.voltage_v**2
-    switching = internal = clock = 0.0
-    given = {net for bits in netlist.inputs.values() for net in bits}
-    for net, load in netlist.load_ff.items():
-        if net not in given:
-            switching += 0.5 * load * volt2 * activity.toggles(net)
-    for instance in netlist.instances:
-        internal += _outputs_fj(netlist, timing, activity, instance)
-        internal += _inputs_fj(timing, activity, instance)
-        if instance.cell.sequential:
-            clock += _clock_fj(netlist, activity, instance)
-    # the clock net: its pins, one rise and one fall a cycle, but no wires of a clock tree
+    cycles = activity.cycles
     (clock_net,) = netlist.inputs.get(netlist.clock, [None]) or [None]
-    if clock_net is not None:
-        pins = sum(
-            i.cell.pins[p].capacitance_ff
-            for i in netlist.instances
-            for p, net in i.nets.items()
-            if net == clock_net
+    result = {}
+    for instance in netlist.instances:
+        driven = (instance.nets.get(pin.name) for pin in instance.cell.outputs)
+        switching = sum(
+            0.5 * netlist.load_ff.get(net, 0.0) * volt2 * activity.toggles(net)
+            for net in driven
+            if isinstance(net, int)
         )
-        clock += pins * volt2 * activity.cycles
-    return Energy(
-        switching_fj=switching / activity.cycles,
-        internal_fj=internal / activity.cycles,
-        clock_fj=clock / activity.cycles,
-    )
+        internal = _outputs_fj(netlist, timing, activity, instance)
+        internal += _inputs_fj(timing, activity, instance)
+        clock = _clock_fj(netlist, activity, instance) if instance.cell.sequential else 0.0
+        if clock_net is not None:
+            pins = (pin for pin, net in instance.nets.items() if net == clock_net)
+            clock += volt2 * cycles * sum(instance.cell.pins[p].capacitance_ff for p in pins)
+        result[instance.name] = Energy(
+            switching_fj=switching / cycles, internal_fj=internal / cycles, clock_fj=clock / cycles
+        )
+    return result
 
 
 def _outputs_fj(netlist: Netlist, timing: Timing, activity: Activity, instance: Instance) -> float:

@@ -125,7 +125,7 @@ def features(
         parts.append(by_step.reshape(-1, *by_step.shape[2:]))
     if not acts:
         raise ValueError("features need at least one dot product")
-    act, digit = np.concatenate(acts, dtype=np.int64), np.concatenate(parts, dtype=np.int64)
+    act, digit = np.concatenate(acts), np.concatenate(parts)
     return Features(
         acts=_changes(act),
         weights=_changes(digit),
@@ -135,9 +135,9 @@ def features(
     )
 
 
-def _changes(values: Ints) -> float:
+def _changes(values: AnyInts) -> float:
     """Bits of two's complement, 32 at most, that change along the first axis, mean a step."""
     if len(values) < 2:
         return 0.0
-    changed = (values[1:] ^ values[:-1]).view(np.uint64) & np.uint64(0xFFFFFFFF)
+    changed = (values[1:] ^ values[:-1]).astype(np.int64).view(np.uint64) & np.uint64(0xFFFFFFFF)
     return float(np.bitwise_count(changed).sum() / (len(values) - 1))

@@ -194,15 +194,13 @@ def _pin(node: _Node, units: _Units, templates: dict[str, _Node]) -> Pin:
         return table(power, edge if power.group(edge) else "power", units.fj)
 
     arcs: list[Arc] = []
-    setups: list[LookUp] = []
+    setups: dict[str, list[LookUp]] = {"rise": [], "fall": []}
     for timing in node.groups("timing"):
         kind = timing.attributes.get("timing_type", "combinational")
         if kind.startswith("setup"):
-            setups += [
-                table(timing, f"{edge}_constraint", units.ns)
-                for edge in ("rise", "fall")
-                if timing.group(f"{edge}_constraint")
-            ]
+            for edge, tables in setups.items():
+                if timing.group(f"{edge}_constraint"):
+                    tables.append(table(timing, f"{edge}_constraint", units.ns))
         elif output and kind in ("combinational", "rising_edge", "falling_edge"):
             sense = timing.attributes.get("timing_sense", "non_unate")
             arcs += [
@@ -225,7 +223,8 @@ def _pin(node: _Node, units: _Units, templates: dict[str, _Node]) -> Pin:
         capacitance_ff=0.0 if output else node.number("capacitance") * units.ff,
         function=node.attributes.get("function", ""),
         arcs=tuple(arcs),
-        setup_ns=tuple(setups),
+        setup_rise_ns=tuple(setups["rise"]),
+        setup_fall_ns=tuple(setups["fall"]),
         powers=tuple(
             Power(
                 related=power.attributes.get("related_pin", ""),

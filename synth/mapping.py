@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
+from math import fsum
 from pathlib import Path
 from typing import Any
 
+from hw.config import ArrayConfig
 from synth import activity, liberty, timing
+from synth.breakdown import by_part
 from synth.cells import Library
 from synth.drive import with_drivers
-from synth.energy import energy
 from synth.jobs import Job, Store
 from synth.netlist import Document, Netlist, read
 from synth.probe import Recording
+from synth.surroundings import Surroundings
 from synth.yosys import Recipe, mapped
 
 WARM_UP = 24
 """Cycles before the first that counts."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What a module sees around it.
-
-    Parameters
-    ----------
-    loads_ff : dict of str to list of float
-        Load of every bit of some output ports.
-    input_arrival_ns, input_slew_ns : float
-        When and how fast inputs change after the clock edge.
-    late_ns : dict of str to float
-        Input ports that change at another time.
-    """
-
-    loads_ff: dict[str, list[float]] = field(default_factory=dict)
-    input_arrival_ns: float
-    input_slew_ns: float
-    late_ns: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,18 +53,22 @@ class RunEnergy:
         Of a cycle with a step, mean.
     steps : int
         Of the run.
+    parts_fj : dict of str to float
+        `step_fj` by `synth.breakdown.Part`.
     """
 
     step_fj: float
     steps: int
+    parts_fj: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Energy of a module by run, and of an idle cycle."""
+    """Energy of a module by run, and of an idle cycle; its area by part."""
 
     runs: list[RunEnergy]
     idle_fj: float
+    parts_um2: dict[str, float]
 
 
 def map_job(rtlil: str, *, top: str, library: Library, recipe: Recipe) -> Job:
@@ -99,7 +86,13 @@ def time_job(netlist: Job, surroundings: Surroundings) -> Job:
 
 
 def measure_job(
-    netlist: Job, surroundings: Surroundings, *, recording: Job, module: str, period_ns: float
+    netlist: Job,
+    surroundings: Surroundings,
+    *,
+    recording: Job,
+    config: ArrayConfig,
+    module: str,
+    period_ns: float,
 ) -> Job:
     """Replay a recording on a mapped module; gives the fields of a `Measured`."""
     return _of_netlist(
@@ -108,6 +101,7 @@ def measure_job(
         {
             "surroundings": surroundings,
             "recording": recording.key,
+            "config": config,
             "module": module,
             "period_ns": period_ns,
         },
@@ -126,7 +120,11 @@ def summary(result: dict[str, Any]) -> Summary:
 
 def measured(result: dict[str, Any]) -> Measured:
     """Read the result of a `measure_job`."""
-    return Measured(runs=[RunEnergy(**run) for run in result["runs"]], idle_fj=result["idle_fj"])
+    return Measured(
+        runs=[RunEnergy(**run) for run in result["runs"]],
+        idle_fj=result["idle_fj"],
+        parts_um2=result["parts_um2"],
+    )
 
 
 def _of_netlist(function: Any, netlist: Job, arguments: dict[str, Any]) -> Job:
@@ -185,6 +183,7 @@ def _measure(
     netlist: str,
     surroundings: Surroundings,
     recording: str,
+    config: ArrayConfig,
     module: str,
     period_ns: float,
     library: str,
@@ -210,15 +209,25 @@ def _measure(
             raise activity.SimulationError(
                 f"the netlist of {module} must equal its RTL, but {port} differs"
             )
-    *busy, idle = (energy(found.netlist, found.timing, window) for window in run.windows)
+    # the parts of a module sum up to it
+    *busy, idle = (
+        by_part(found.netlist, config, timing=found.timing, activity=window)
+        for window in run.windows
+    )
+    waits = {part: cost.energy_fj for part, cost in idle.items()}
     runs = []
     for spent, window, first, last in zip(busy, run.windows, bounds, bounds[1:], strict=False):
         taken = sum(steps[first:last])
         waiting = window.cycles - taken
-        runs.append(
-            RunEnergy(
-                step_fj=(spent.total_fj * window.cycles - idle.total_fj * waiting) / taken,
-                steps=taken,
-            )
+        parts_fj = {
+            part.value: (cost.energy_fj * window.cycles - waits.get(part, 0.0) * waiting) / taken
+            for part, cost in spent.items()
+        }
+        runs.append(RunEnergy(step_fj=fsum(parts_fj.values()), steps=taken, parts_fj=parts_fj))
+    return asdict(
+        Measured(
+            runs=runs,
+            idle_fj=fsum(waits.values()),
+            parts_um2={part.value: cost.area_um2 for part, cost in busy[0].items()},
         )
-    return asdict(Measured(runs=runs, idle_fj=idle.total_fj))
+    )

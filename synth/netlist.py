@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,6 +46,9 @@ class Netlist:
         Input port that clocks the flip-flops.
     output_load_ff : dict of str to list of float
         Loads that the bits of an output drive beyond the module; `DEFAULT_LOAD_FF` if not named.
+    names : dict of Net to str
+        Names of nets that have one in the RTL: ports, and what is left of its signals, registers
+        above all.
     """
 
     top: str
@@ -54,6 +58,7 @@ class Netlist:
     library: Library
     clock: str = "clk"
     output_load_ff: dict[str, list[float]] = field(default_factory=dict)
+    names: dict[Net, str] = field(default_factory=dict, repr=False)
 
     @cached_property
     def area_um2(self) -> float:
@@ -94,7 +99,7 @@ class Netlist:
 
 
 Document = dict[str, Any]
-"""A mapped module as JSON: `top`, `ports`, and `cells` with their types and connections."""
+"""A mapped module as JSON: `top`, `ports`, `cells` with types and connections, `names` of nets."""
 
 
 def trimmed(path: Path, *, top: str) -> Document:
@@ -111,6 +116,7 @@ def trimmed(path: Path, *, top: str) -> Document:
             for name, cell in sorted(module["cells"].items())
             if cell["type"] != "$scopeinfo"
         },
+        "names": {str(net): name for net, name in _names(module).items()},
     }
 
 
@@ -140,4 +146,17 @@ def read(document: Document, *, library: Library) -> Netlist:
         },
         instances=tuple(instances),
         library=library,
+        names={int(net): name for net, name in document["names"].items()},
     )
+
+
+def _names(module: dict[str, Any]) -> dict[Net, str]:
+    """RTL names of nets: a port's before a signal's; those that Yosys made up are left out."""
+    names: dict[Net, str] = {}
+    ports = module["ports"]
+    for name in sorted(module["netnames"], key=lambda name: (name not in ports, name)):
+        if name in ports or not re.fullmatch(r"u\d+", name):  # see `rename -enumerate`
+            for net in module["netnames"][name]["bits"]:
+                if isinstance(net, int):
+                    names.setdefault(net, name)
+    return names

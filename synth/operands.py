@@ -19,6 +19,9 @@ _SPREAD = 23
 """Step between sampled pixels and channels; has no divisor in common with their usual counts."""
 
 
+_THIN = 8
+
+
 class OperandError(Exception):
     """The operand file is missing or malformed."""
 
@@ -93,19 +96,40 @@ def load(path: Path) -> Operands:
                 f"{path}: act/{name} [pixels, K] and weight/{name} [K, M] must share K, not "
                 f"{layer.act.shape} and {sorted(shapes)}"
             )
+    if layers:
+        name = max(layers, key=lambda name: layers[name].share)
+        layers[f"{name}, thinned"] = _thinned(layers[name])
     if not layers:
         raise OperandError(f"{path}: must have at least one layer, found none")
     digest = hashlib.sha256(raw).hexdigest()
     return Operands(name=path.stem, sha256=digest, layers=layers, path=path.resolve())
 
 
+def _thinned(layer: LayerOperands) -> LayerOperands:
+    """Leave a layer every eighth weight of a column; no part of the network.
+
+    Depthwise layers look like that to an array (ADR 8): activations change, products do not. An
+    energy model tells the two apart only if it has seen such a layer.
+    """
+    kept = np.arange(layer.act.shape[1])[:, None] % _THIN == np.arange(_THIN)
+    return LayerOperands(
+        act=layer.act,
+        weight={
+            mode: weight * kept[:, np.arange(weight.shape[1]) % _THIN]
+            for mode, weight in layer.weight.items()
+        },
+        share=0.0,
+    )
+
+
 def sample_tiles(
-    operands: Operands, mode: WeightMode, config: ArrayConfig, *, products: int
+    operands: Operands, mode: WeightMode, config: ArrayConfig, *, products: int, cols: int = 1
 ) -> dict[str, list[Tile]]:
-    """Tiles of one column whose first row works on about `products` products, by layer.
+    """Tiles, of one column if not told otherwise, whose first PE works on `products` products.
 
     The first row's dot products are the same for every array and mode: pixels and channels of each
-    layer in an even spread, as many products of each layer. Other rows take the next pixels.
+    layer in an even spread, as many products of each layer. Other rows take the next pixels, other
+    columns the next channels.
 
     Parameters
     ----------
@@ -116,29 +140,32 @@ def sample_tiles(
     config : ArrayConfig
         The array.
     products : int
-        Multiply-accumulates of the first row.
+        Multiply-accumulates of the first row and column, about.
+    cols : int
+        Columns.
 
     Returns
     -------
     dict of str to list of Tile
-        Act [rows, K] and weight [K, 1]; at least one tile of every layer.
+        Act [rows, K] and weight [K, cols]; at least one tile of every layer.
     """
     return {
-        name: list(_tiles(layer, mode, config, products=products / len(operands.layers)))
+        name: list(_tiles(layer, mode, config, products=products / len(operands.layers), cols=cols))
         for name, layer in operands.layers.items()
     }
 
 
 def _tiles(
-    layer: LayerOperands, mode: WeightMode, config: ArrayConfig, *, products: float
+    layer: LayerOperands, mode: WeightMode, config: ArrayConfig, *, products: float, cols: int
 ) -> Iterator[Tile]:
     pixels, depth = layer.act.shape
     weights = layer.weight[mode]
     for index in range(max(1, round(products / depth))):
         first, column = _SPREAD * index % pixels, _SPREAD * index % weights.shape[1]
         rows = (first + np.arange(config.rows)) % pixels
+        channels = (column + np.arange(cols)) % weights.shape[1]
         yield Tile(
             mode=mode,
             act=layer.act[rows].astype(np.int64),
-            weight=weights[:, column : column + 1].astype(np.int64),
+            weight=weights[:, channels].astype(np.int64),
         )

@@ -1,12 +1,13 @@
 """What the ports of the array's modules see while it works on real tiles.
 
-One column of the array runs in Icarus on its RTL; results are compared with the golden model, and
-every cycle of one PE, both edges and the control is recorded, to be replayed on their netlists.
+The array, or one column of it, runs in Icarus on its RTL; results are compared with the golden
+model, and every cycle of the modules that are watched is recorded, to be replayed on their
+netlists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,13 +57,26 @@ def watched(array: MacArray) -> dict[str, Component]:
     }
 
 
+def all_watched(array: MacArray) -> dict[str, Component]:
+    """Return every module of an array, and the ``array`` itself; PEs are ``pe_row_col``."""
+    modules: dict[str, Component] = {"array": array, "control": array.control}
+    modules |= {f"weight_edge_{col}": edge for col, edge in enumerate(array.weight_edges)}
+    modules |= {f"act_edge_{row}": edge for row, edge in enumerate(array.act_edges)}
+    for row, pes in enumerate(array.pes):
+        modules |= {f"pe_{row}_{col}": pe for col, pe in enumerate(pes)}
+    return modules
+
+
+Watch = Callable[[MacArray], dict[str, Component]]
+
+
 class _Probe(Component):
     """The array with the ports of its modules brought out."""
 
-    def __init__(self, config: ArrayConfig) -> None:
+    def __init__(self, config: ArrayConfig, watch: Watch) -> None:
         self.array = MacArray(config)
         self.values: dict[str, Value] = {}
-        for name, component in watched(self.array).items():
+        for name, component in watch(self.array).items():
             for path, _, value in component.signature.flatten(component):
                 if len(Value.cast(value)):  # an index of one row has no bits
                     self.values[f"{name}___{'__'.join(map(str, path))}"] = Value.cast(value)
@@ -87,31 +101,39 @@ class _Probe(Component):
         return m
 
 
-def record(config: ArrayConfig, runs: Sequence[Sequence[Tile]], *, folder: Path) -> Recording:
-    """Run tiles of one column on the RTL and record the modules' ports.
+def record(
+    config: ArrayConfig,
+    runs: Sequence[Sequence[Tile]],
+    *,
+    folder: Path,
+    watch: Watch = watched,
+) -> Recording:
+    """Run tiles on the RTL and record the modules' ports.
 
     Parameters
     ----------
     config : ArrayConfig
-        The array; only one column of it is built.
+        The array; as many columns of it are built as the tiles have.
     runs : sequence of sequence of Tile
-        Act [rows, K], weight [K, 1]; one run after the other, for example a layer each.
+        Act [rows, K], weight [K, cols]; one run after the other, for example a layer each.
     folder : Path
         Where the simulator's files go.
+    watch : callable
+        The modules of an array that are recorded, by name; the control must be among them.
 
     Raises
     ------
     SimulationError
         If the simulator fails, or a result differs from the golden model.
     """
-    column = replace(config, cols=1)
     tiles = [tile for run in runs for tile in run]
-    probe = _Probe(column)
+    config = replace(config, cols=tiles[0].weight.shape[1])
+    probe = _Probe(config, watch)
     folder.mkdir(parents=True, exist_ok=True)
     items = {
-        "tiles": [tile.command(column) for tile in tiles],
-        "acts": [item for tile in tiles for item in tile.act_items(column)],
-        "weights": [item for tile in tiles for item in tile.weight_items(column)],
+        "tiles": [tile.command(config) for tile in tiles],
+        "acts": [item for tile in tiles for item in tile.act_items(config)],
+        "weights": [item for tile in tiles for item in tile.weight_items(config)],
     }
     for name, values in items.items():
         text = "".join(f"{value:x}\n" for value in values)
@@ -122,10 +144,10 @@ def record(config: ArrayConfig, runs: Sequence[Sequence[Tile]], *, folder: Path)
     )
     (folder / "probe.v").write_text(source, encoding="utf-8")
     run_icarus(folder, "probe")
-    ports, psums = _read(folder / "probe.txt", widths, column)
+    ports, psums = _read(folder / "probe.txt", widths, config)
     _check(tiles, psums)
     steps = np.flatnonzero(ports["control"]["step"])
-    before = np.cumsum([0, *(_steps(run, column) for run in runs)])
+    before = np.cumsum([0, *(_steps(run, config) for run in runs)])
     if before[-1] != len(steps):
         raise SimulationError(f"the RTL must take {before[-1]} steps, not {len(steps)}")
     return Recording(
@@ -208,13 +230,15 @@ def _read(
             word >>= width
         if word & 1:
             sums = word >> 1 + row_bits
-            fields = [sums >> bits * i & (1 << bits) - 1 for i in range(config.drain_rows)]
+            count = config.cols * config.drain_rows
+            fields = [sums >> bits * i & (1 << bits) - 1 for i in range(count)]
             psums.append([field - (field >> bits - 1 << bits) for field in fields])
-    by_tile = np.array(psums).reshape(-1, config.drain_cycles, config.drain_rows)
-    return ports, by_tile.transpose(0, 2, 1).reshape(-1)
+    shape = -1, config.drain_cycles, config.cols, config.drain_rows
+    by_tile = np.array(psums).reshape(shape).transpose(0, 3, 1, 2)
+    return ports, by_tile.reshape(-1, config.rows, config.cols)
 
 
 def _check(tiles: Sequence[Tile], psums: Ints) -> None:
-    expected = np.concatenate([tile.expected()[:, 0] for tile in tiles])
+    expected = np.array([tile.expected() for tile in tiles])
     if not np.array_equal(expected, psums):
         raise SimulationError("the RTL must equal the golden model before its energy is measured")

@@ -25,6 +25,7 @@ from synth.costs.arrays import (
     ArrayParameters,
     ModuleCost,
     ModuleFigures,
+    PartFigures,
 )
 from synth.costs.check import first_breach
 from synth.costs.engine import EngineFigures
@@ -49,6 +50,7 @@ __all__ = [
     "MemoryLevel",
     "ModuleCost",
     "ModuleFigures",
+    "PartFigures",
     "Provenance",
     "Unavailable",
     "complete",

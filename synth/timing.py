@@ -1,15 +1,17 @@
 """Static timing of a mapped netlist: arrival times, slews, minimum period, critical path.
 
-Late arrivals with separate rise and fall, Liberty tables, wire-load model, ideal clock, setup.
+Late arrivals with separate rise and fall, the slowest transition of all paths to a net, Liberty
+tables, wire-load model without its resistance, ideal clock, setup. `synth.sta` checks it against
+OpenSTA.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from synth.cells import Arc, LookUp
+from synth.cells import Arc
 from synth.netlist import Instance, Net, Netlist
 
 CLOCK_SLEW_NS = 0.02
@@ -18,7 +20,7 @@ INPUT_SLEW_NS = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Latest edge on a net.
+    """Latest edge on a net, with the slowest transition of all edges of its kind there.
 
     Parameters
     ----------
@@ -27,14 +29,14 @@ class Event:
     slew_ns : float
         Transition time.
     instance : str
-        Cell that drives it, empty for an input.
+        What drives it: a cell with its kind, or an input bit.
     source : tuple of Net and bool, or None
         Net and edge (True rising) that caused it.
     """
 
     arrival_ns: float
     slew_ns: float
-    instance: str = ""
+    instance: str
     source: tuple[Net, bool] | None = None
 
 
@@ -50,6 +52,13 @@ class Timing:
         Latest arrival at each output port.
     critical_path : list of str
         Instances and arrivals along the slowest path.
+    start, end : str
+        Where the slowest path starts and ends: a flip-flop's instance, or a port's bit as
+        ``port.index``; empty if there is none.
+    input_arrival_ns : dict of str to float
+        When each input port was taken to change.
+    input_slew_ns : float
+        Transition time that the inputs were taken to have.
     slew_ns : dict of Net to float
         Mean of rising and falling transition time.
     delay_ps : dict of (str, str) to (int, int)
@@ -60,6 +69,10 @@ class Timing:
     min_period_ns: float
     port_arrival_ns: dict[str, float]
     critical_path: list[str]
+    start: str
+    end: str
+    input_arrival_ns: dict[str, float]
+    input_slew_ns: float
     slew_ns: dict[Net, float]
     delay_ps: dict[tuple[str, str], tuple[int, int]]
 
@@ -94,16 +107,22 @@ def analyse(
         If the combinational logic has a loop.
     """
     events: dict[tuple[Net, bool], Event] = {}
-    for port, bits in netlist.inputs.items():
-        if port != netlist.clock:
-            arrival = (late_ns or {}).get(port, input_arrival_ns)
-            start = Event(arrival_ns=arrival, slew_ns=input_slew_ns)
-            for net in bits:
-                events[net, True] = events[net, False] = start
+    given = {
+        port: (late_ns or {}).get(port, input_arrival_ns)
+        for port in netlist.inputs
+        if port != netlist.clock
+    }
+    for port, arrival in given.items():
+        for index, net in enumerate(netlist.inputs[port]):
+            start = Event(
+                arrival_ns=arrival, slew_ns=input_slew_ns, instance=f"input {port}.{index}"
+            )
+            events[net, True] = events[net, False] = start
     delays: dict[tuple[str, str], tuple[int, int]] = {}
-    for instance in _in_order(netlist):
+    for instance in in_order(netlist):
         _propagate(netlist, instance, events, delays)
-    end, critical = _ends(netlist, events)
+    period, critical, end = _ends(netlist, events)
+    steps = _steps(events, critical)
     arrivals = {
         port: max(
             (
@@ -118,15 +137,22 @@ def analyse(
     }
     nets = {net for net, _ in events}
     return Timing(
-        min_period_ns=end,
+        min_period_ns=period,
         port_arrival_ns=arrivals,
-        critical_path=_path(events, critical),
+        critical_path=[
+            f"{event.arrival_ns:.3f} ns  {'rise' if rising else 'fall'}  {event.instance}"
+            for event, rising in steps
+        ],
+        start=steps[0][0].instance.removeprefix("input ").split(" ")[0] if steps else "",
+        end=end,
+        input_arrival_ns=given,
+        input_slew_ns=input_slew_ns,
         slew_ns={net: (events[net, True].slew_ns + events[net, False].slew_ns) / 2 for net in nets},
         delay_ps=delays,
     )
 
 
-def _in_order(netlist: Netlist) -> list[Instance]:
+def in_order(netlist: Netlist) -> list[Instance]:
     """Flip-flops first, then every gate after the gates that drive it."""
     driver: dict[Net, int] = {}
     gates = [i for i in netlist.instances if not i.cell.sequential]
@@ -185,13 +211,19 @@ def _propagate(
                         source=source,
                     )
                     known = events.get((net, rising))
-                    if known is None or event.arrival_ns > known.arrival_ns:
-                        events[net, rising] = event
+                    events[net, rising] = event if known is None else _worse(known, event)
         rise, fall = (
             max(1, round(1000 * sum(totals[edge]) / len(totals[edge]))) if totals[edge] else 1
             for edge in (True, False)
         )
         delays[instance.name, pin.name] = rise, fall
+
+
+def _worse(first: Event, second: Event) -> Event:
+    """Return the later event, with the slower transition of both: a safe bound for all paths."""
+    later = second if second.arrival_ns > first.arrival_ns else first
+    slew_ns = max(first.slew_ns, second.slew_ns)
+    return later if later.slew_ns == slew_ns else replace(later, slew_ns=slew_ns)
 
 
 def _causes(
@@ -213,39 +245,38 @@ def _causes(
 
 def _ends(
     netlist: Netlist, events: dict[tuple[Net, bool], Event]
-) -> tuple[float, tuple[Net, bool] | None]:
-    worst, where = 0.0, None
+) -> tuple[float, tuple[Net, bool] | None, str]:
+    """Least period, the edge that asks for it, and where that arrives."""
+    worst, where, end = 0.0, None, ""
     for instance in netlist.instances:
         if not instance.cell.sequential:
             continue
         for name, net in instance.nets.items():
             pin = instance.cell.pins[name]
-            if pin.output or pin.clock or not pin.setup_ns:
+            if pin.output or pin.clock:
                 continue
-            for edge in (True, False):
-                if (net, edge) not in events:
+            for edge, setups in ((True, pin.setup_rise_ns), (False, pin.setup_fall_ns)):
+                if (net, edge) not in events or not setups:
                     continue
                 event = events[net, edge]
-                need = event.arrival_ns + max(_setup(t, event.slew_ns) for t in pin.setup_ns)
+                need = event.arrival_ns + max(t(event.slew_ns, CLOCK_SLEW_NS) for t in setups)
                 if need > worst:
-                    worst, where = need, (net, edge)
-    for bits in netlist.outputs.values():
-        for net in bits:
+                    worst, where, end = need, (net, edge), instance.name
+    for port, bits in netlist.outputs.items():
+        for index, net in enumerate(bits):
             for edge in (True, False):
                 if (net, edge) in events and events[net, edge].arrival_ns > worst:
                     worst, where = events[net, edge].arrival_ns, (net, edge)
-    return worst, where
+                    end = f"{port}.{index}"
+    return worst, where, end
 
 
-def _setup(table: LookUp, slew_ns: float) -> float:
-    return table(slew_ns, CLOCK_SLEW_NS)
-
-
-def _path(events: dict[tuple[Net, bool], Event], end: tuple[Net, bool] | None) -> list[str]:
+def _steps(
+    events: dict[tuple[Net, bool], Event], end: tuple[Net, bool] | None
+) -> list[tuple[Event, bool]]:
+    """Events of a path with their edges, True rising, from its start."""
     steps = []
     while end is not None and end in events:
-        event = events[end]
-        edge = "rise" if end[1] else "fall"
-        steps.append(f"{event.arrival_ns:.3f} ns  {edge}  {event.instance or 'input'}")
-        end = event.source
+        steps.append((events[end], end[1]))
+        end = events[end].source
     return steps[::-1]

@@ -112,6 +112,24 @@ def test_period_of_a_divider_by_hand(divider: Netlist) -> None:
     assert result.delay_ps["flop", "Q"] == (200, 250)
 
 
+def test_setup_is_that_of_the_edge_that_comes_last(library: Library) -> None:
+    flop = library.cells["DFF"]
+    netlist = Netlist(
+        top="shift",
+        inputs={"clk": [1], "d": [2]},
+        outputs={},
+        instances=(
+            Instance(name="one", cell=flop, nets={"D": 2, "CK": 1, "Q": 3}),
+            Instance(name="two", cell=flop, nets={"D": 3, "CK": 1, "Q": 4}),
+        ),
+        library=library,
+    )
+    result = timing.analyse(netlist)
+    # falling 0.25 and 0.04 ns of setup, rising 0.20 and 0.05
+    assert result.min_period_ns == pytest.approx(0.29)
+    assert (result.start, result.end) == ("one", "two")
+
+
 def test_late_inputs_lengthen_the_period(library: Library) -> None:
     cells = library.cells
     netlist = Netlist(

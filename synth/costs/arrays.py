@@ -30,6 +30,15 @@ from synth.costs.layer import LayerCost
 from synth.features import Features
 
 
+class PartFigures(Record):
+    """A part of a module (`synth.breakdown`)."""
+
+    area_um2: NonNegative
+    """Cell area, um2."""
+    energy_pj: PerMode = Field(default_factory=dict)
+    """By weight mode: its share of a step's energy, pJ; that of clock pins is a part of its own."""
+
+
 class ModuleFigures(Record):
     """A module of an array, as far as its costs are known."""
 
@@ -48,6 +57,8 @@ class ModuleFigures(Record):
     included, leakage not."""
     idle_energy_pj: NonNegative | None = None
     """Energy of a cycle in which it waits, pJ, leakage not included."""
+    parts: dict[str, PartFigures] | None = None
+    """The module by part; areas and energies sum up to the module's."""
     model: EnergyModel | None = None
     """Energy of a step by what the operands do; without it, `energy_pj` holds for all operands."""
 

