@@ -48,7 +48,6 @@ from synth.command import (
 )
 from synth.jobs import CACHE, default_workers, tools
 from synth.operands import Operands, sample_tiles
-from synth.plot_front import plot_front
 from synth.report import MODES
 from synth.table import ArrayParameters
 
@@ -385,6 +384,9 @@ def main(
         document["goals"] = goals(document)
         _write(out, json.dumps(document, indent=1) + "\n")
         _write(out.with_suffix(".md"), markdown(document) + "\n")
+        # here, so that the kinds can be had without matplotlib
+        from synth.plot_front import plot_front
+
         plot_front(document, out.with_suffix(".png"))
     typer.echo(markdown(document))
 

@@ -218,6 +218,10 @@ def _measure(
     runs = []
     for spent, window, first, last in zip(busy, run.windows, bounds, bounds[1:], strict=False):
         taken = sum(steps[first:last])
+        if not taken:
+            raise activity.SimulationError(
+                f"a layer's tiles must take longer than {WARM_UP} cycles; raise --products"
+            )
         waiting = window.cycles - taken
         parts_fj = {
             part.value: (cost.energy_fj * window.cycles - waits.get(part, 0.0) * waiting) / taken

@@ -32,7 +32,6 @@ from synth.command import (
 )
 from synth.compare import kinds
 from synth.jobs import CACHE, default_workers, tools
-from synth.plot import plot_parts
 from synth.report import MODES
 
 DEFAULT_KINDS = "bit_pair,int8_dot"
@@ -150,6 +149,9 @@ def main(
             temporary = output.with_suffix(".tmp")
             temporary.write_text(json.dumps(rounded(document), indent=1) + "\n", encoding="utf-8")
             temporary.replace(output)
+            # here, so that a breakdown needs no matplotlib
+            from synth.plot_parts import plot_parts
+
             plot_parts(document["kinds"], output.with_suffix(".png"))
 
 

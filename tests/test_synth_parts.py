@@ -20,7 +20,7 @@ from synth.mapped import map_array
 from synth.netlist import Net, Netlist
 from synth.parts import break_down, lines, macs_per_step
 from synth.parts import main as command
-from synth.plot import COLOURS, plot_parts
+from synth.plot_parts import COLOURS, plot_parts
 from synth.report import MODES
 
 OPERANDS = Path(__file__).parents[1] / "synth" / "operands" / "resnet8.npz"

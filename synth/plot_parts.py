@@ -1,4 +1,4 @@
-"""Pictures of arrays: area and energy by part. The only module of `synth` with matplotlib."""
+"""Pictures of arrays: area and energy by part."""
 
 from __future__ import annotations
 
