@@ -22,11 +22,12 @@ from synth.characterise import (
     design_sha256,
 )
 from synth.command import (
-    NANGATE_NM,
+    NANGATE,
     OPERANDS,
     Cache,
     ClockNs,
     Cluster,
+    EngineName,
     LibertyFile,
     OperandFile,
     Products,
@@ -35,15 +36,19 @@ from synth.command import (
     one_line,
 )
 from synth.jobs import CACHE, default_workers, tools
+from synth.libraries import NAMED, Source, find
 from synth.memory import MEMORY_45_NM
 from synth.surroundings import INPUT_ARRIVAL_NS
 from synth.table import ArrayCost, CostTable, Library, Provenance
+from synth.yosys import Engine
 
 FOLDER = Path(__file__).parent
+MEMORY_NM = 45
+"""Node of the memories that are cited; tables of another node have none."""
 
 
 def make_table(
-    *, config: ArrayConfig, name: str, bench: Bench, node_nm: float, command: str
+    *, config: ArrayConfig, name: str, bench: Bench, source: Source, command: str
 ) -> CostTable:
     """Characterise an array and its INT8 baselines at one clock."""
     found = characterise(config, bench)
@@ -55,11 +60,11 @@ def make_table(
         notes += [f"{baseline.name} {module}: {recipe}" for module, recipe in other.recipes.items()]
     return CostTable(
         name=name,
-        library=library_entry(bench.library, node_nm),
+        library=library_entry(bench.library, source),
         clock_period_ns=bench.period_ns,
         array=found.cost,
         baselines=costs,
-        memory=MEMORY_45_NM if node_nm == NANGATE_NM else None,
+        memory=MEMORY_45_NM if source.node_nm == MEMORY_NM else None,
         provenance=Provenance(
             command=command,
             tools=tools(),
@@ -68,6 +73,7 @@ def make_table(
             design_sha256=design_sha256(config),
             notes=[
                 *notes,
+                f"mapped by {bench.engine.value} {bench.engine.version}",
                 f"energy of about {bench.products} sampled products a mode, the same for all",
                 f"inputs of the array change {INPUT_ARRIVAL_NS} ns after the clock edge",
                 "wire-load model of the library; ideal clock, its pins counted, its wires not",
@@ -76,17 +82,16 @@ def make_table(
     )
 
 
-def library_entry(library: cells.Library, node_nm: float) -> Library:
+def library_entry(library: cells.Library, source: Source) -> Library:
     """Describe a library as cost tables do."""
-    nangate = library.name.startswith("Nangate")
     return Library(
         name=library.name,
-        node_nm=node_nm,
+        node_nm=source.node_nm,
         voltage_v=library.voltage_v,
         temperature_c=library.temperature_c,
         corner=library.corner,
         sha256=library.sha256,
-        note="FreePDK45 is a predictive process, not a foundry's" if nangate else "",
+        note=source.note,
     )
 
 
@@ -126,9 +131,9 @@ def main(
     cols: Annotated[int | None, typer.Option(help="Other columns of PEs.")] = None,
     lanes: Annotated[int | None, typer.Option(help="Other lanes of a PE.")] = None,
     clock_ns: ClockNs = 1.65,
-    liberty_file: LibertyFile = None,
+    liberty_file: LibertyFile = NANGATE,
     node_nm: Annotated[
-        float | None, typer.Option(help="Node of the library in nm; needed with --liberty.")
+        float | None, typer.Option(help="Node in nm; needed with a Liberty file of your own.")
     ] = None,
     operand_file: OperandFile = OPERANDS,
     products: Products = PRODUCTS,
@@ -138,11 +143,14 @@ def main(
     cache: Cache = CACHE,
     workers: Workers = default_workers(),  # noqa: B008  # shown by --help
     cluster: Cluster = "",
+    engine: EngineName = Engine.YOWASP.value,
 ) -> None:
     """Map the array and its INT8 baselines to standard cells; write their costs as a table."""
     with one_line("synth"):
-        if liberty_file is not None and node_nm is None:
+        if liberty_file not in NAMED and node_nm is None:
             raise ValueError("node_nm must be given with another library; add --node-nm")
+        source = find(liberty_file)
+        source = source if node_nm is None else replace(source, node_nm=node_nm)
         array = chosen_config(config, pe, rows, cols, lanes)
         bench = make_bench(
             liberty_file=liberty_file,
@@ -153,15 +161,16 @@ def main(
             workers=workers,
             cluster=cluster,
             thorough=thorough,
+            engine=engine,
         )
-        shown = "default" if array == ArrayConfig() else array.name
-        library = "nangate45" if liberty_file is None else bench.library.name
+        shown = "default" if array == named("edge").array else array.name
+        library = liberty_file if liberty_file in NAMED else bench.library.name
         name = name or f"{library}-{shown}"
         table = make_table(
             config=array,
             name=name,
             bench=bench,
-            node_nm=node_nm or NANGATE_NM,
+            source=source,
             command=shlex.join(["python", "-m", "synth", *sys.argv[1:]]),
         )
         path = out / f"{name}.json"

@@ -21,6 +21,7 @@ from hw.precision import WeightMode
 from synth import operands
 from synth.characterise import PRODUCTS, Bench, Characterised, characterise
 from synth.command import (
+    NANGATE,
     OPERANDS,
     Cache,
     ClockNs,
@@ -109,7 +110,7 @@ def main(
     ] = OTHER,
     operand_file: OperandFile = OPERANDS,
     clock_ns: ClockNs = 1.65,
-    liberty_file: LibertyFile = None,
+    liberty_file: LibertyFile = NANGATE,
     products: Products = PRODUCTS,
     cache: Cache = CACHE,
     workers: Workers = default_workers(),  # noqa: B008  # shown by --help

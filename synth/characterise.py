@@ -36,7 +36,7 @@ from synth.operands import Operands, sample_tiles
 from synth.recording import record_job
 from synth.surroundings import ORDER, Arrivals, Surroundings, place
 from synth.table import ArrayCost, ArrayParameters, ModuleCost, PartFigures
-from synth.yosys import AbcScript, Adders, Recipe
+from synth.yosys import AbcScript, Adders, Engine, Recipe
 
 PRODUCTS = 12_000
 """Products per mode on which commands measure energy if not told otherwise."""
@@ -71,6 +71,8 @@ class Bench:
     thorough : bool
         Whether all recipes are tried, or those only that a thorough comparison chose for some
         module (docs/compare.json).
+    engine : Engine
+        Which build of Yosys maps.
     """
 
     library: Library
@@ -79,6 +81,7 @@ class Bench:
     runner: Runner
     products: int = PRODUCTS
     thorough: bool = False
+    engine: Engine = Engine.YOWASP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +151,9 @@ def characterise(config: ArrayConfig, bench: Bench) -> Characterised:
     runner, name = bench.runner, config.name
     has_product = config.multiplier is Multiplier.OPERATOR
     mapping = {
-        (module, recipe): map_job(text, top=module, library=bench.library, recipe=recipe)
+        (module, recipe): map_job(
+            text, top=module, library=bench.library, recipe=recipe, engine=bench.engine
+        )
         for module, text in rtlil.items()
         for recipe in recipes(
             bench.period_ns,
@@ -259,7 +264,10 @@ def pe_front(config: ArrayConfig, bench: Bench) -> list[Candidate]:
     has_product = config.multiplier is Multiplier.OPERATOR
     ways = recipes(bench.period_ns, thorough=False, has_product=has_product)
     text = designs(config)["pe"]
-    netlists = [map_job(text, top="pe", library=bench.library, recipe=way) for way in ways]
+    netlists = [
+        map_job(text, top="pe", library=bench.library, recipe=way, engine=bench.engine)
+        for way in ways
+    ]
     surroundings = Surroundings(input_arrival_ns=PE_ARRIVAL_NS, input_slew_ns=SLEW_NS)
     bench.runner.run(netlists, label=f"{config.name}: map")
     jobs = [time_job(netlist, surroundings) for netlist in netlists]

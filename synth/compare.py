@@ -35,6 +35,7 @@ from synth.characterise import (
     step_fj,
 )
 from synth.command import (
+    NANGATE,
     OPERANDS,
     Cache,
     ClockNs,
@@ -339,7 +340,7 @@ def main(
         list[str] | None, typer.Option("--kind", help="Only these kinds (and the baselines).")
     ] = None,
     clock_ns: ClockNs = 1.65,
-    liberty_file: LibertyFile = None,
+    liberty_file: LibertyFile = NANGATE,
     operand_file: OperandFile = OPERANDS,
     products: Products = PRODUCTS,
     cache: Cache = CACHE,

@@ -147,7 +147,7 @@ class Runner:
                 "a cluster needs the package distributed: pip install distributed"
             ) from error
         try:
-            client = Client(self.cluster, timeout=10)
+            client = Client(self.cluster, timeout=10)  # type: ignore[no-untyped-call]
         except (OSError, ValueError, TimeoutError) as error:
             raise ClusterError(
                 f"cluster must be the address of a Dask scheduler, and {self.cluster} does not "

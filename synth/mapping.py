@@ -18,7 +18,7 @@ from synth.jobs import Job, Store
 from synth.netlist import Document, Netlist, read
 from synth.probe import Recording
 from synth.surroundings import Surroundings
-from synth.yosys import Recipe, mapped
+from synth.yosys import Engine, Recipe, mapped
 
 WARM_UP = 24
 """Cycles before the first that counts."""
@@ -71,7 +71,7 @@ class Measured:
     parts_um2: dict[str, float]
 
 
-def map_job(rtlil: str, *, top: str, library: Library, recipe: Recipe) -> Job:
+def map_job(rtlil: str, *, top: str, library: Library, recipe: Recipe, engine: Engine) -> Job:
     """Map a module; gives a `synth.netlist.Document`."""
     return Job(
         function=_map,
@@ -139,12 +139,20 @@ def _library(path: str) -> Library:
 
 
 def _map(
-    *, store: Store, rtlil: str, top: str, recipe: Recipe, library_sha256: str, library: str
+    *,
+    store: Store,
+    rtlil: str,
+    top: str,
+    recipe: Recipe,
+    engine: Engine,
+    version: str,
+    library_sha256: str,
+    library: str,
 ) -> Document:
     cells = _library(library)
     if cells.sha256 != library_sha256:
         raise activity.SimulationError(f"{library} must not change while it is in use")
-    document = mapped(rtlil, top=top, library=cells, recipe=recipe)
+    document = mapped(rtlil, top=top, library=cells, recipe=recipe, engine=engine)
     read(document, library=cells)  # refuses cells that the library lacks
     return document
 

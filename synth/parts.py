@@ -20,6 +20,7 @@ from hw.precision import WeightMode
 from synth.breakdown import Part
 from synth.characterise import PRODUCTS, Bench, characterise
 from synth.command import (
+    NANGATE,
     OPERANDS,
     Cache,
     ClockNs,
@@ -117,7 +118,7 @@ def main(
         str, typer.Option("--kinds", help="Kinds of PE, comma-separated.")
     ] = DEFAULT_KINDS,
     clock_ns: ClockNs = 1.65,
-    liberty_file: LibertyFile = None,
+    liberty_file: LibertyFile = NANGATE,
     operand_file: OperandFile = OPERANDS,
     products: Products = PRODUCTS,
     cache: Cache = CACHE,
