@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, combinations
 from pathlib import Path
@@ -217,7 +217,7 @@ def _shift_add_steps(
     return float(slowest), float(slowest - own)
 
 
-def ratios(document: dict[str, Any], kind: str, baseline: str) -> dict[str, Any]:
+def ratios(document: Mapping[str, Any], kind: str, baseline: str) -> dict[str, Any]:
     """Ratios of a kind's figures to a baseline's, at each mode."""
     ours, theirs = document["kinds"][kind], document["kinds"][baseline]
     by_mode = {
@@ -236,7 +236,7 @@ def ratios(document: dict[str, Any], kind: str, baseline: str) -> dict[str, Any]
     }
 
 
-def goals(document: dict[str, Any]) -> list[dict[str, Any]]:
+def goals(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each goal of the design, what the default kind has, and whether it is met."""
     rows = []
     for baseline, wanted in GOALS.items():
@@ -258,7 +258,7 @@ def goals(document: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def markdown(document: dict[str, Any]) -> str:
+def markdown(document: Mapping[str, Any]) -> str:
     """Return the comparison as Markdown: all kinds, ratios to the baselines, the paper, goals."""
     modes = [mode.name for mode in MODES]
     header = ["kind", "array", "registers", "min period ns", "fastest ns"]

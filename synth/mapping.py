@@ -75,7 +75,14 @@ def map_job(rtlil: str, *, top: str, library: Library, recipe: Recipe, engine: E
     """Map a module; gives a `synth.netlist.Document`."""
     return Job(
         function=_map,
-        arguments={"rtlil": rtlil, "top": top, "recipe": recipe, "library_sha256": library.sha256},
+        arguments={
+            "rtlil": rtlil,
+            "top": top,
+            "recipe": recipe,
+            "engine": engine,
+            "version": engine.version,
+            "library_sha256": library.sha256,
+        },
         where={"library": str(library.path)},
     )
 
