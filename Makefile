@@ -3,7 +3,7 @@
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search test synth kinds sta compose parts verilog fpga formal mutate throughput lint clean
+.PHONY: help search test synth compare blind sta compose parts verilog fpga formal mutate throughput lint clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -23,9 +23,13 @@ synth: ## Synthesise the array and write its cost table (ARGS="...")
 	@.ci/setup synth simulator yosys
 	$(VENV) python -m synth $(ARGS)
 
-kinds: ## Synthesise an array of every kind of PE and compare them in docs/pe-kinds.json (ARGS="...")
+compare: ## Every kind of PE at its best, in docs/compare.json, .md and .png, half an hour (ARGS="...")
 	@.ci/setup synth simulator yosys
-	$(VENV) python -m synth.kinds $(ARGS)
+	$(VENV) python -m synth.compare $(ARGS)
+
+blind: ## Predict the energy of a network that the table has not seen, in docs/blind.json (ARGS="...")
+	@.ci/setup synth simulator yosys
+	$(VENV) python -m synth.blind $(ARGS)
 
 sta: ## Check static timing against OpenSTA on every kind of PE, in docs/opensta.json (ARGS="...")
 	@.ci/setup synth yosys opensta

@@ -18,11 +18,14 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hw.precision import WeightMode
 from quant.data import ImageData, default_folder
 from quant.errors import QuantError
 
@@ -102,33 +105,42 @@ def macs_shares(network: Network, names: tuple[str, ...]) -> dict[str, float]:
     return shares
 
 
-def sample(
-    network: Network, quantised: QuantNetwork, images: Tensor, names: tuple[str, ...], *, seed: int
-) -> dict[str, NDArray[Any]]:
-    """Sample the operands of some convolutions.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerSample:
+    """Operands of a layer as an array sees them.
 
     Parameters
     ----------
-    network : Network
-        Traced.
+    act : uint8 [64, K]
+        Activations: `GROUPS` groups of `GROUP_PIXELS` pixels (of a dense layer, the images).
+    weight : mapping of WeightMode to int8 [K, M]
+        Weights at each precision.
+    """
+
+    act: NDArray[np.uint8]
+    weight: Mapping[WeightMode, NDArray[np.int8]]
+
+
+def layer_samples(
+    quantised: QuantNetwork, images: Tensor, names: Sequence[str], *, seed: int
+) -> dict[str, LayerSample]:
+    """Sample the operands of some layers, as the network's weights and ranges are now.
+
+    Parameters
+    ----------
     quantised : QuantNetwork
-        Calibrated.
+        Calibrated; its precisions are as before afterwards.
     images : float32 [8, 1, H, W]
         One per group of pixels.
-    names : tuple of str
-        Convolutions.
+    names : sequence of str
+        Layers.
     seed : int
         Of the places of the groups.
-
-    Returns
-    -------
-    dict
-        The arrays that the module's docstring lists.
     """
     import numpy as np
     import torch
+    from torch import nn
 
-    from hw.precision import WeightMode
     from quant.quantizer import quantise_activation
 
     inputs: dict[str, Tensor] = {}
@@ -144,30 +156,51 @@ def sample(
         hook.remove()
 
     random = np.random.default_rng(seed)
-    result: dict[str, NDArray[Any]] = {}
+    found: dict[str, LayerSample] = {}
     for name in names:
-        conv: Any = quantised.layer(name).layer
+        layer = quantised.layer(name)
         act_range = quantised.act_quantizer(quantised.sources[name]).range
         assert act_range is not None
-        act = quantise_activation(inputs[name], act_range)  # [8, C, H, W]
-        chosen = slice(0, OUTPUTS)
-        if conv.groups > 1:
-            means = act.float().mean(dim=(0, 2, 3))
-            first = int(means.argsort()[len(means) // 2]) // BLOCK * BLOCK
-            chosen = slice(first, first + BLOCK)
-            act = act[:, chosen]
-        columns = im2col(
-            act, kernel=conv.kernel_size, stride=conv.stride[0], padding=conv.padding[0]
-        )
-        tiles = columns.shape[1] // GROUP_PIXELS
-        starts = random.integers(0, tiles, size=GROUPS) * GROUP_PIXELS
-        rows = [columns[i, s : s + GROUP_PIXELS] for i, s in enumerate(starts)]
-        result[f"act/{name}"] = torch.cat(rows).numpy()
-        matrix = weight_matrix if conv.groups == 1 else block_diagonal
+        act = quantise_activation(inputs[name], act_range)  # [8, C, H, W], dense [8, C]
+        chosen, matrix = slice(0, OUTPUTS), weight_matrix
+        if isinstance(layer.layer, nn.Conv2d):
+            conv: Any = layer.layer
+            if conv.groups > 1:
+                means = act.float().mean(dim=(0, 2, 3))
+                first = int(means.argsort()[len(means) // 2]) // BLOCK * BLOCK
+                chosen, matrix = slice(first, first + BLOCK), block_diagonal
+                act = act[:, chosen]
+            columns = im2col(
+                act, kernel=conv.kernel_size, stride=conv.stride[0], padding=conv.padding[0]
+            )
+            tiles = max(1, columns.shape[1] // GROUP_PIXELS)
+            starts = random.integers(0, tiles, size=GROUPS) * GROUP_PIXELS
+            rows = [columns[i, s : s + GROUP_PIXELS] for i, s in enumerate(starts)]
+            sampled = torch.cat(rows).numpy()
+        else:
+            sampled = act.numpy()
+        mode_before = layer.mode
+        weight = {}
         for mode in WeightMode:
-            quantised.layer(name).mode = mode
-            weight = quantised.layer(name).integers().weight[chosen]
-            result[f"weight/{name}/{mode.name}"] = matrix(weight)
+            layer.mode = mode
+            integers = layer.integers().weight[chosen]
+            weight[mode] = matrix(integers) if integers.ndim == 4 else integers.T
+        layer.mode = mode_before
+        found[name] = LayerSample(act=sampled, weight=weight)
+    return found
+
+
+def sample(
+    network: Network, quantised: QuantNetwork, images: Tensor, names: tuple[str, ...], *, seed: int
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays that the module's docstring lists; parameters as in `layer_samples`."""
+    import numpy as np
+
+    result: dict[str, NDArray[Any]] = {}
+    for name, found in layer_samples(quantised, images, names, seed=seed).items():
+        result[f"act/{name}"] = found.act
+        for mode, weight in found.weight.items():
+            result[f"weight/{name}/{mode.name}"] = weight
     for name, share in macs_shares(network, names).items():
         result[f"macs/{name}"] = np.array(share)
     return result
@@ -184,7 +217,6 @@ def main(
     import numpy as np
     import torch
 
-    from hw.precision import WeightMode
     from quant.batches import to_input
     from quant.calibrate import fit_activations, reestimate_norms
     from quant.files import write_bytes

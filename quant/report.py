@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hw.precision import WeightMode
-from quant.cost import INT8_BASELINE, layer_costs, network_cost
+from quant.cost import INT8_BASELINE
 from quant.files import save_tensors, write_json
 from quant.layers import QuantNetwork, uniform_bits
 from quant.models import WEIGHTS_FOLDER
@@ -79,24 +79,23 @@ def write_results(request: Request, bench: Workbench, outcome: Outcome) -> bool:
 def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     """Return the content of result.json."""
     layers, table, bits = bench.network.layers, request.table, outcome.chosen.bits
+    prices = outcome.prices
     w8 = uniform_bits(bench.network, WeightMode.W8)
-    costs = layer_costs(layers, bits, table)
+    costs = prices.layer_costs(bits)
     used = {*bits.values()}
     cost: dict[str, Any] = {
-        "searched": cost_entry(network_cost(layers, bits, table)),
+        "searched": cost_entry(prices.network_cost(bits)),
         "uniform": {
-            str(mode.bits): cost_entry(
-                network_cost(layers, uniform_bits(bench.network, mode), table)
-            )
+            str(mode.bits): cost_entry(prices.network_cost(uniform_bits(bench.network, mode)))
             for mode in outcome.uniform
         },
     }
     if INT8_BASELINE in table.baselines:
         baseline = table.baseline(INT8_BASELINE)
         if WeightMode.W8 in baseline.weight_modes:
-            cost["int8_mac"] = cost_entry(network_cost(layers, w8, table, array=baseline))
+            cost["int8_mac"] = cost_entry(prices.network_cost(w8, array=baseline))
         if used <= {*baseline.weight_modes}:
-            same_weights = network_cost(layers, bits, table, array=baseline)
+            same_weights = prices.network_cost(bits, array=baseline)
             cost["int8_mac_same_weights"] = cost_entry(same_weights)
     return {
         "model": request.model,

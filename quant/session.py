@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from hw.precision import WeightMode
-from quant.cost import layer_costs, network_cost, relative_size
+from quant.cost import Prices, relative_size
 from quant.divergence import scores
 from quant.evaluate import accuracy
 from quant.jobs import Jobs, local_jobs
@@ -77,6 +77,8 @@ class Outcome:
         Normalised divergence of each layer at each precision.
     objective : Objective
         The cost that was made small.
+    prices : Prices
+        Costs of the network's layers, with its own operands.
     """
 
     visits: list[Visit]
@@ -88,6 +90,7 @@ class Outcome:
     sigma: Mapping[str, float]
     scores: Mapping[str, Mapping[WeightMode, float]]
     objective: Objective
+    prices: Prices
 
 
 class Session:
@@ -116,9 +119,11 @@ class Session:
         self.scores = {name: scores(weight) for name, weight in weights.items()}
         self.float_validation = accuracy(bench.teacher, bench.images.validation)
         self.modes = request.table.modes
+        most = uniform_bits(bench.network, self.modes[-1])
+        samples = bench.operands(bench.calibrated(most, seed=request.seed), seed=request.seed)
+        self.prices = Prices(table=request.table, layers=layers, samples=samples)
         self.costs = {
-            mode: layer_costs(layers, uniform_bits(bench.network, mode), request.table)
-            for mode in self.modes
+            mode: self.prices.layer_costs(uniform_bits(bench.network, mode)) for mode in self.modes
         }
         self.objective = best_known(c for costs in self.costs.values() for c in costs.values())
 
@@ -157,7 +162,7 @@ class Session:
             bits=dict(bits),
             drop=self.float_validation - validation,
             size=relative_size(layers, bits),
-            cost=network_cost(layers, bits, self.request.table),
+            cost=self.prices.network_cost(bits),
             state=state,
             objective=self.objective,
         )
@@ -290,4 +295,5 @@ def _tested(
         sigma=session.sigma,
         scores=session.scores,
         objective=session.objective,
+        prices=session.prices,
     )

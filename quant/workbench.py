@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from hw.precision import WeightMode
+from quant.batches import to_input
 from quant.calibrate import fit_activations, reestimate_norms
 from quant.data import ImageData, ImageSet
 from quant.evaluate import accuracy
 from quant.graph import trace
 from quant.layers import QuantNetwork, Snapshot, uniform_bits
 from quant.models import load
+from quant.operands import GROUPS, LayerSample, layer_samples
 from quant.qat import QatSettings, train_quantised
 
 Bits = Mapping[str, WeightMode]
@@ -71,6 +74,14 @@ class Workbench:
         """Set batch-norm statistics and activation ranges anew."""
         reestimate_norms(quantised, self.train_set, seed=seed)
         fit_activations(quantised, self.train_set, seed=seed)
+
+    def operands(self, quantised: QuantNetwork, *, seed: int) -> dict[str, LayerSample]:
+        """Sample every layer's operands, from training images."""
+        random = np.random.default_rng(seed)
+        chosen = random.choice(len(self.train_set), GROUPS, replace=False)
+        images = to_input(torch.from_numpy(self.train_set.images[chosen]))
+        names = [layer.name for layer in self.network.layers]
+        return layer_samples(quantised, images, names, seed=seed)
 
     def validation_accuracy(self, quantised: QuantNetwork) -> float:
         """Return the top-1 accuracy on the validation images."""

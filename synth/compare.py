@@ -52,7 +52,7 @@ from synth.operands import Operands, sample_tiles
 from synth.report import MODES
 from synth.table import ArrayParameters
 
-PAPER = {
+PAPER: dict[str, Any] = {
     "source": "SigmaQuant, arXiv 2602.22136: one MAC each, TSMC 28 nm, 0.9 V, 600 MHz, "
     "post-synthesis; relative to its INT8 MAC",
     "area": 0.777,

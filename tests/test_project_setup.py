@@ -20,8 +20,8 @@ with_the_tested_torch = pytest.mark.skipif(
     TORCH_FROM.exists() and TORCH_FROM.read_text() != "", reason="torch was chosen with TORCH="
 )
 TARGETS = [
-    "help", "search", "test", "synth", "kinds", "sta", "compose", "parts", "verilog", "fpga",
-    "formal", "mutate", "throughput", "lint", "clean",
+    "help", "search", "test", "synth", "compare", "blind", "sta", "compose", "parts", "verilog",
+    "fpga", "formal", "mutate", "throughput", "lint", "clean",
 ]  # fmt: skip
 
 
