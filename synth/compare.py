@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from itertools import chain, combinations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +20,7 @@ import numpy as np
 import typer
 
 from hw.catalog import named
-from hw.config import ArrayConfig, Multiplier, PEKind
+from hw.config import ArrayConfig
 from hw.csd import shift_add_cycles
 from hw.precision import WeightMode
 from synth.characterise import (
@@ -48,7 +47,9 @@ from synth.command import (
     one_line,
 )
 from synth.jobs import CACHE, default_workers, tools
+from synth.kinds import described, kinds, variants
 from synth.operands import Operands, sample_tiles
+from synth.parts import break_down
 from synth.report import MODES
 from synth.table import ArrayParameters
 
@@ -76,51 +77,6 @@ GOALS = {
     },
 }
 """Largest ratios to the baselines that the design allows its default kind."""
-
-
-def kinds() -> dict[str, ArrayConfig]:
-    """Return an array of every kind, by name."""
-    default = named("edge").array
-    return {
-        "booth_digit": replace(default, pe=PEKind.BOOTH_DIGIT),
-        "bit_pair": replace(default, pe=PEKind.BIT_PAIR),
-        "radix4_digit": replace(default, pe=PEKind.RADIX4_DIGIT),
-        "bit_plane": replace(default, pe=PEKind.BIT_PLANE, lanes=64),
-        "digit_planes": replace(default, pe=PEKind.DIGIT_PLANES),
-        # as many columns as channels are sampled of each layer, so that their waiting is counted
-        "shift_add": replace(
-            default,
-            pe=PEKind.SHIFT_ADD,
-            rows=32,
-            cols=8,
-            lanes=1,
-            drain_rows=8,
-            double_buffered=False,
-        ),
-        "int8_mac": default.int8_equivalent(),
-        "int8_dot": default.int8_dot_equivalent(),
-    }
-
-
-def variants(config: ArrayConfig) -> Iterator[ArrayConfig]:
-    """Ways to build a kind: places of registers, lanes to a group, multipliers."""
-    stages = config.pe.traits.stages
-    chosen = chain.from_iterable(combinations(stages, n) for n in range(len(stages) + 1))
-    whole = config.pe in (PEKind.INT8_MAC, PEKind.INT8_DOT)
-    for registers in chosen:
-        grouped = "group" in [stage.value for stage in registers]
-        for group in (4, 8, 16) if grouped else (config.group,):
-            if grouped and group >= config.lanes // config.pe.traits.planes:
-                continue
-            for multiplier in Multiplier if whole else (config.multiplier,):
-                yield replace(config, registers=registers, group=group, multiplier=multiplier)
-
-
-def described(config: ArrayConfig) -> str:
-    """Say the registers, groups and multiplier of a variant."""
-    names = [stage.value for stage in config.stages] or ["none"]
-    text = ", ".join(f"{name} of {config.group}" if name == "group" else name for name in names)
-    return text + (", product by Yosys" if config.multiplier is Multiplier.OPERATOR else "")
 
 
 def best_variant(config: ArrayConfig, bench: Bench) -> tuple[ArrayConfig, list[dict[str, Any]]]:
@@ -198,6 +154,9 @@ def entry(found: Characterised, sampled: Operands) -> dict[str, Any]:
             mode.name: round(array.area_um2 * steps[mode] / lanes, 1) for mode in MODES
         },
         "fj_per_mac": {mode.name: round(1000 * energy_pj[mode] / lanes, 1) for mode in MODES},
+        # a waiting column's idle energy is in no part
+        **break_down(array, {mode: lanes / (steps[mode] - waiting[mode]) for mode in MODES}),
+        "macs_per_step": {mode.name: lanes / steps[mode] for mode in MODES},
     }
 
 
@@ -334,7 +293,7 @@ def _write(path: Path, text: str) -> None:
 
 def main(
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="JSON file; .md and .png are written beside it.")
+        Path, typer.Option("--out", "-o", help="JSON file; .md and two .png are written beside it.")
     ] = Path("docs") / "compare.json",
     only: Annotated[
         list[str] | None, typer.Option("--kind", help="Only these kinds (and the baselines).")
@@ -387,8 +346,10 @@ def main(
         _write(out.with_suffix(".md"), markdown(document) + "\n")
         # here, so that the kinds can be had without matplotlib
         from synth.plot_front import plot_front
+        from synth.plot_parts import plot_parts
 
         plot_front(document, out.with_suffix(".png"))
+        plot_parts(document["kinds"], out.with_name(f"{out.stem}-parts.png"), (MODES[0], MODES[-1]))
     typer.echo(markdown(document))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from math import fsum
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ import typer
 from hw.config import ArrayConfig
 from hw.precision import WeightMode
 from synth.breakdown import Part
-from synth.characterise import PRODUCTS, Bench, characterise
+from synth.characterise import PRODUCTS, characterise
 from synth.command import (
     NANGATE,
     OPERANDS,
@@ -31,22 +32,25 @@ from synth.command import (
     make_bench,
     one_line,
 )
-from synth.compare import kinds
 from synth.jobs import CACHE, default_workers, tools
+from synth.kinds import kinds
 from synth.report import MODES
+from synth.table import ArrayCost
 
 DEFAULT_KINDS = "bit_pair,int8_dot"
 
 
-def break_down(config: ArrayConfig, bench: Bench) -> dict[str, Any]:
+def break_down(array: ArrayCost, macs_per_step: Mapping[WeightMode, float]) -> dict[str, Any]:
     """Parts of an array: um2, and fJ per multiply-accumulate by weight mode, modules times count.
 
-    Raises
-    ------
-    ClockError, YosysError, LibertyError, SimulationError
-        As `synth.characterise.characterise`.
+    Parameters
+    ----------
+    array : ArrayCost
+        With parts in its modules.
+    macs_per_step : mapping of WeightMode to float
+        Multiply-accumulates of the array in a cycle with a step.
     """
-    modules = characterise(config, bench).cost.modules.values()
+    modules = array.modules.values()
     parts: dict[str, dict[str, Any]] = {}
     for part in Part:
         found = [
@@ -60,14 +64,12 @@ def break_down(config: ArrayConfig, bench: Bench) -> dict[str, Any]:
                         count * 1000 * figures.energy_pj.get(mode.name, 0.0)
                         for count, figures in found
                     )
-                    / macs_per_step(config, mode)
-                    for mode in MODES
+                    / macs
+                    for mode, macs in macs_per_step.items()
                 },
             }
     return {
-        "array": config.name,
-        "macs_per_step": {mode.name: macs_per_step(config, mode) for mode in MODES},
-        "area_um2": fsum(m.count * m.area_um2 for m in modules),
+        "macs_per_step": {mode.name: macs for mode, macs in macs_per_step.items()},
         "parts": parts,
     }
 
@@ -144,7 +146,13 @@ def main(
             "kinds": {},
         }
         for name in given:
-            entry = document["kinds"][name] = break_down(kinds()[name], bench)
+            config = kinds()[name]
+            array = characterise(config, bench).cost
+            entry = document["kinds"][name] = {
+                "array": config.name,
+                "area_um2": array.area_um2,
+                **break_down(array, {mode: macs_per_step(config, mode) for mode in MODES}),
+            }
             typer.echo("\n".join(lines(name, entry)))
         if output is not None:
             temporary = output.with_suffix(".tmp")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from hw.precision import WeightMode
 from synth.breakdown import Part
 from synth.report import MODES
 
@@ -30,19 +31,22 @@ COLOURS = {
 DPI = 150
 
 
-def plot_parts(kinds: Mapping[str, Any], path: Path) -> None:
+def plot_parts(kinds: Mapping[str, Any], path: Path, modes: Sequence[WeightMode] = MODES) -> None:
     """Draw the area, and the energy of a multiply-accumulate, of arrays as stacked bars of parts.
 
     Parameters
     ----------
     kinds : mapping of str to mapping
-        What `synth.parts.break_down` returns, by the arrays' names.
+        `area_um2` and what `synth.parts.break_down` returns, by the arrays' names.
     path : Path
         PNG file to write.
+    modes : sequence of WeightMode
+        Whose energies are drawn.
     """
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    bars = len(kinds) * (1 + len(modes))
+    figure = Figure(figsize=(max(11, 0.75 * bars), 4.6), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2, width_ratios=(1, 2.4))
+    left, right = figure.subplots(1, 2, width_ratios=(1, 0.6 * len(modes)))
     labels = list(kinds)
     per_mac = MODES[0].name
     _stack(
@@ -56,10 +60,10 @@ def plot_parts(kinds: Mapping[str, Any], path: Path) -> None:
     left.set(ylabel=f"area, um2 per MAC/cycle at {per_mac}")
     _stack(
         right,
-        [f"{name}\n{mode.name}" for mode in MODES for name in labels],
+        [f"{name}\n{mode.name}" for mode in modes for name in labels],
         [
             {p: c["fj_per_mac"][mode.name] for p, c in entry["parts"].items()}
-            for mode in MODES
+            for mode in modes
             for entry in kinds.values()
         ],
     )

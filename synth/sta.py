@@ -21,7 +21,7 @@ import typer
 from hw.yosys import YosysError
 from synth import liberty, opensta
 from synth.cells import LibertyError
-from synth.compare import kinds
+from synth.kinds import kinds
 from synth.mapped import STANDARD, Mapped, map_and_time
 
 LIMIT = 0.05

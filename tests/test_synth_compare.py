@@ -13,8 +13,9 @@ from hw.catalog import named
 from hw.config import ArrayConfig, Multiplier, PEKind, Stage
 from hw.precision import WeightMode
 from synth.characterise import Characterised, designs_sha256
-from synth.compare import PAPER, described, entry, goals, kinds, markdown, ratios, variants
+from synth.compare import PAPER, entry, goals, markdown, ratios
 from synth.compare import main as command
+from synth.kinds import described, kinds, variants
 from synth.operands import LayerOperands, Operands
 from synth.plot_front import plot_front
 from synth.table import ArrayCost, ArrayParameters, ModuleCost
