@@ -1,10 +1,21 @@
-"""What the user allows: loss of accuracy and size of the weights."""
+"""What the user allows: loss of accuracy, and any mix of resources.
+
+All inequalities of a search are in `load`, the largest of its resources' uses over their limits:
+
+    load = max over r of use_r / limit_r            (0 where nothing is limited)
+    accuracy met:   drop <= max_drop                resources met:   load <= 1
+
+each with 1e-9 to spare for rounding. With the size alone, load <= 1 is the paper's s <= S.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from hw.precision import WeightMode
+from quant.resources import Resource
+
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,10 +26,8 @@ class Budget:
     ----------
     max_drop : float
         Largest loss of top-1 accuracy against the float network, a fraction.
-    max_size : float
-        Largest size of the weights relative to uniform 8 bit.
-    fewest : WeightMode
-        Precision of fewest bits that the hardware has; no network is smaller than all layers at it.
+    limits : mapping of Resource to float
+        Largest use of each limited resource, in its unit, positive.
 
     Raises
     ------
@@ -27,23 +36,46 @@ class Budget:
     """
 
     max_drop: float = 0.01
-    max_size: float = 0.4
-    fewest: WeightMode = WeightMode.W2
+    limits: Mapping[Resource, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what can never be met and what asks for nothing."""
-        if not 0 <= self.max_drop < 1:
-            raise ValueError(
-                f"max_drop must be from 0 (no loss, the smallest that can be asked) to below 1, "
-                f"not {self.max_drop:g}"
-            )
-        smallest = self.fewest.bits / WeightMode.W8.bits
-        if not smallest <= self.max_size <= 1:
-            raise ValueError(
-                f"max_size must be from {smallest:g} (every layer at {self.fewest.bits} bit, the "
-                f"smallest reachable) to 1, not {self.max_size:g}"
-            )
+        check_drop(self.max_drop)
+        for resource, limit in self.limits.items():
+            if not 0 < limit < float("inf"):
+                raise ValueError(f"{resource.option} must be above 0, not {limit:g}")
 
-    def met(self, *, drop: float, size: float) -> bool:
-        """Whether both targets are met."""
-        return drop <= self.max_drop + 1e-9 and size <= self.max_size + 1e-9
+    def load(self, use: Mapping[Resource, float]) -> float:
+        """Return the largest of the uses over their limits."""
+        return max((use[r] / limit for r, limit in self.limits.items()), default=0.0)
+
+    def worst(self, use: Mapping[Resource, float]) -> Resource:
+        """Return the resource whose use is largest over its limit; at least one has a limit."""
+        return max(self.limits, key=lambda resource: use[resource] / self.limits[resource])
+
+    def drop_met(self, drop: float) -> bool:
+        """Whether a drop is small enough."""
+        return drop <= self.max_drop + ROUNDING
+
+    def uses_met(self, use: Mapping[Resource, float]) -> bool:
+        """Whether all limits are kept."""
+        return self.load(use) <= 1 + ROUNDING
+
+    def met(self, *, drop: float, use: Mapping[Resource, float]) -> bool:
+        """Whether all targets are met."""
+        return self.drop_met(drop) and self.uses_met(use)
+
+
+def check_drop(max_drop: float) -> None:
+    """Refuse a target of accuracy that is out of range.
+
+    Raises
+    ------
+    ValueError
+        One line.
+    """
+    if not 0 <= max_drop < 1:
+        raise ValueError(
+            f"max_drop must be from 0 (no loss, the smallest that can be asked) to below 1, "
+            f"not {max_drop:g}"
+        )

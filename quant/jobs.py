@@ -7,8 +7,12 @@ result does not depend on where it runs.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -59,7 +63,11 @@ class InProcess:
 
 
 class LocalProcesses:
-    """Runs jobs in spawned processes of this machine.
+    """Runs jobs in spawned processes of this machine, which end when this process does.
+
+    However it ends: each worker watches this process, so that neither an error nor SIGTERM nor
+    SIGKILL leaves one behind. Ctrl-C, which reaches all of a terminal's processes, is this
+    process's to answer.
 
     Parameters
     ----------
@@ -68,8 +76,11 @@ class LocalProcesses:
     """
 
     def __init__(self, workers: int) -> None:
+        self._others = {child.pid for child in multiprocessing.active_children()}
         self._pool = ProcessPoolExecutor(
-            max_workers=workers, mp_context=multiprocessing.get_context("spawn")
+            max_workers=workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_follow_parent,
         )
 
     def submit(self, function: Callable[..., Result], *args: Any) -> Future[Result]:
@@ -86,8 +97,25 @@ class LocalProcesses:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the workers; on an error, without starting what still waits."""
+        """End the workers; on an error at once, whatever they are doing."""
         self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
+        if kind is not None:
+            for child in multiprocessing.active_children():
+                if child.pid not in self._others:
+                    child.terminate()
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def local_jobs(workers: int) -> Jobs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 
 from quant.files import write_bytes
 from quant.objective import Objective
+from quant.resources import Resource
 
 if TYPE_CHECKING:
-    from quant.search import Request
-    from quant.session import Outcome
+    from quant.outcome import Outcome
+    from quant.request import Request
 
 VISITED, UNIFORM, SEARCHED, LIMIT = "#8a94a6", "#2a6fbb", "#d1495b", "#3a3a3a"
 DPI = 150
@@ -26,6 +27,8 @@ AXES = {
     Objective.CYCLES: (1, "cycles of one inference"),
 }
 """Unit and name of the second axis; size has the first one already."""
+LIMITED = {Objective.ENERGY: Resource.ENERGY, Objective.LATENCY: Resource.LATENCY}
+"""What a limit on the second axis is one of."""
 
 
 def plot_pareto(request: Request, outcome: Outcome, result: Mapping[str, Any], path: Path) -> None:
@@ -45,7 +48,7 @@ def plot_pareto(request: Request, outcome: Outcome, result: Mapping[str, Any], p
     path : Path
         PNG file to write.
     """
-    objective = outcome.objective
+    objective = outcome.hardware.menu.objective
     panels = 2 if objective in AXES else 1
     figure = Figure(figsize=(5.5 * panels, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -56,19 +59,24 @@ def plot_pareto(request: Request, outcome: Outcome, result: Mapping[str, Any], p
     if objective in AXES:
         unit, name = AXES[objective]
         _panel(last, outcome, result, lambda cost: cost[objective.value] / unit)
-        last.set(xlabel=f"{name} ({request.table.name})")
-    least = 100 * (outcome.float_validation - request.budget.max_drop)
+        last.set(xlabel=f"{name} ({outcome.hardware.table.name})")
+    least = 100 * (outcome.float_validation - outcome.budget.max_drop)
     for axes in drawn:
         axes.axhline(least, color=LIMIT, linestyle="--", linewidth=1)
         axes.axhline(100 * outcome.float_validation, color=LIMIT, linestyle=":", linewidth=1)
         axes.grid(alpha=0.25)
         axes.margins(x=0.12)
         axes.spines[["top", "right"]].set_visible(False)
-    left.axvline(request.budget.max_size, color=LIMIT, linestyle="--", linewidth=1)
+    limits = outcome.budget.limits
+    if Resource.SIZE in limits:
+        left.axvline(limits[Resource.SIZE] / eight, color=LIMIT, linestyle="--", linewidth=1)
+    other = LIMITED.get(objective)
+    if objective in AXES and other in limits:
+        last.axvline(limits[other] / AXES[objective][0], color=LIMIT, linestyle="--", linewidth=1)
     _note(left, 100 * outcome.float_validation, "float")
     _note(left, least, "accuracy target")
     left.set(
-        xlabel="size of the weights, relative to 8 bit (dashed: target)",
+        xlabel="size of the weights, relative to 8 bit (dashed: limits)",
         ylabel="top-1 accuracy on validation images, %",
     )
     last.legend(loc="lower right", frameon=True)
@@ -142,3 +150,44 @@ def _note(axes: Axes, y: float, text: str) -> None:
         fontsize=8,
         color=LIMIT,
     )
+
+
+def plot_front(
+    points: Sequence[tuple[float, float]],
+    resource: Resource,
+    title: str,
+    float_validation: float,
+    path: Path,
+) -> None:
+    """Draw a front.
+
+    Parameters
+    ----------
+    points : sequence of (float, float)
+        Use of the resource, in its unit, and validation accuracy, a fraction.
+    resource : Resource
+        What the points are spread over.
+    title : str
+        Network, seed and hardware.
+    float_validation : float
+        Accuracy of the float network.
+    path : Path
+        PNG file to write.
+    """
+    figure = Figure(figsize=(5.5, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    xs, ys = [x for x, _ in points], [100 * y for _, y in points]
+    axes.plot(xs, ys, color=SEARCHED, marker="o", markersize=5, linewidth=1)
+    axes.axhline(100 * float_validation, color=LIMIT, linestyle=":", linewidth=1)
+    _note(axes, 100 * float_validation, "float")
+    axes.set(
+        xlabel=f"{resource.value}, {resource.unit}",
+        ylabel="top-1 accuracy on validation images, %",
+        title=title,
+    )
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
+    write_bytes(path, content.getvalue())

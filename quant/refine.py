@@ -1,4 +1,4 @@
-"""Phase 2 of SigmaQuant (arXiv 2602.22136): bits moved by divergence until both targets are met.
+"""Phase 2 of SigmaQuant (arXiv 2602.22136): bits moved by divergence until all targets are met.
 
 From the paper: inaccurate, +2 bits on the two layers of highest score (`quant.divergence`); over
 the size, -2 bits on the two of lowest score; clamped to {2, 4, 6, 8}; then recalibration and a
@@ -15,6 +15,8 @@ Ours, where the paper is silent:
   of a visit may exceed its target by `recovery`, which the final training, longer than all visits
   together, is expected to win back; should it not, the best visit that met the targets as it was
   is returned;
+- "over the size" is over any of the limited resources: load l > 1 (`quant.budget`), l <= 1 / b
+  being a narrow miss; the two layers of lowest score lose bits whichever resource it is;
 - once the targets are met, the slack is spent on energy: -2 bits on the layers of least increase
   of score per energy saved, two at a time and, from the first failure on, one at a time. A step
   that goes too far is undone, and a layer that failed alone is left as it is;
@@ -83,6 +85,8 @@ class Problem:
         Precisions that the hardware has, fewest bits first.
     objective : Objective
         The cost that is made small.
+    fixed : frozenset of str
+        Layers whose precision the user has set.
     """
 
     budget: Budget
@@ -92,15 +96,18 @@ class Problem:
     settings: RefineSettings
     modes: tuple[WeightMode, ...] = tuple(WeightMode)
     objective: Objective = Objective.ENERGY
+    fixed: frozenset[str] = frozenset()
 
-    def step(self, mode: WeightMode, step: int) -> WeightMode:
-        """One precision up or down, clamped to those that the hardware has."""
+    def step(self, name: str, mode: WeightMode, step: int) -> WeightMode:
+        """One precision of a layer up or down, clamped to those that it may have."""
+        if name in self.fixed:
+            return mode
         place = self.modes.index(mode) + step
         return self.modes[min(max(place, 0), len(self.modes) - 1)]
 
     def met(self, visit: Visit) -> bool:
-        """Whether a visit meets both targets, the accuracy with the margin."""
-        return self.budget.met(drop=visit.drop + self.settings.margin, size=visit.size)
+        """Whether a visit meets all targets, the accuracy with the margin."""
+        return self.budget.met(drop=visit.drop + self.settings.margin, use=visit.use)
 
     def expected_drop(self, visit: Visit) -> float:
         """Drop to be expected after the final training, with the margin on top."""
@@ -108,7 +115,7 @@ class Problem:
 
     def promising(self, visit: Visit) -> bool:
         """Whether the final training can be expected to bring a visit within the targets."""
-        return self.budget.met(drop=self.expected_drop(visit), size=visit.size)
+        return self.budget.met(drop=self.expected_drop(visit), use=visit.use)
 
     def boldest(self, visits: Iterable[Visit]) -> Visit | None:
         """Return the promising visit of the lowest price, or none."""
@@ -147,7 +154,7 @@ def _reach_targets(visits: list[Visit], problem: Problem, evaluate: Evaluate, ca
     while not problem.promising(current) and stale < settings.patience and len(visits) < cap:
         zone = classify(
             drop=problem.expected_drop(current),
-            size=current.size,
+            load=problem.budget.load(current.use),
             budget=problem.budget,
             buffer=problem.buffer,
         )
@@ -163,7 +170,8 @@ def _reach_targets(visits: list[Visit], problem: Problem, evaluate: Evaluate, ca
         bits = move(current.bits, problem, count=count, seen=seen)
         if bits is None:
             return
-        label = "phase 2: accuracy" if increase else "phase 2: size"
+        worst = "accuracy" if increase else problem.budget.worst(current.use).value
+        label = f"phase 2: {worst}"
         current = evaluate(bits, label, current)
         visits.append(current)
         stale = 0 if problem.best(visits) is current else stale + 1
@@ -179,7 +187,7 @@ def _spend_slack(visits: list[Visit], problem: Problem, evaluate: Evaluate, cap:
             return
         chosen = order[:count]
         bits = {
-            name: problem.step(mode, -1) if name in chosen else mode
+            name: problem.step(name, mode, -1) if name in chosen else mode
             for name, mode in current.bits.items()
         }
         if any(bits == visit.bits for visit in visits):
@@ -199,7 +207,7 @@ def _by_saving(bits: Bits, problem: Problem) -> list[str]:
     """Layers that can save something, least increase of score per unit saved first."""
     price = {}
     for name, mode in bits.items():
-        lower = problem.step(mode, -1)
+        lower = problem.step(name, mode, -1)
         saved = problem.price[name][mode] - problem.price[name][lower]
         if lower is not mode and saved > 0:
             price[name] = (problem.scores[name][lower] - problem.scores[name][mode]) / saved
@@ -214,7 +222,7 @@ def _increase(bits: Bits, problem: Problem, *, count: int, seen: list[Bits]) -> 
 
 def _decrease(bits: Bits, problem: Problem, *, count: int, seen: list[Bits]) -> Bits | None:
     scores = problem.scores
-    order = sorted(bits, key=lambda name: (scores[name][problem.step(bits[name], -1)], name))
+    order = sorted(bits, key=lambda name: (scores[name][problem.step(name, bits[name], -1)], name))
     return _unseen(bits, order, problem, step=-1, count=count, seen=seen)
 
 
@@ -222,10 +230,10 @@ def _unseen(
     bits: Bits, order: list[str], problem: Problem, *, step: int, count: int, seen: list[Bits]
 ) -> Bits | None:
     """Move the first `count` layers of `order` that lead to an allocation not yet seen."""
-    order = [name for name in order if problem.step(bits[name], step) is not bits[name]]
+    order = [name for name in order if problem.step(name, bits[name], step) is not bits[name]]
     for first in range(len(order)):
         moved = order[first : first + count]
-        candidate = {n: problem.step(m, step) if n in moved else m for n, m in bits.items()}
+        candidate = {n: problem.step(n, m, step) if n in moved else m for n, m in bits.items()}
         if candidate not in seen:
             return candidate
     return None

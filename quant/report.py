@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
-import shlex
-import sys
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from hw.precision import WeightMode
-from quant.cost import INT8_BASELINE
-from quant.files import save_tensors, write_json
+from quant.budget import ROUNDING
+from quant.cost import INT8_BASELINE, relative_size
+from quant.files import save_tensors, sha256, write_json
 from quant.layers import QuantNetwork, uniform_bits
 from quant.models import WEIGHTS_FOLDER
 from quant.plot import plot_pareto
+from quant.resources import Resource, shown
 from quant.visits import Visit
 from quant.workbench import Workbench
 from synth.table import LayerCost
 
 if TYPE_CHECKING:
-    from quant.search import Request
-    from quant.session import Outcome
+    from quant.outcome import Outcome
+    from quant.request import Request
 
 COSTS = (
     "size_bits",
@@ -48,16 +46,59 @@ UNKNOWN = "-"
 PACKAGES = ("numpy", "torch", "safetensors", "pydantic")
 
 
-def targets_met(request: Request, outcome: Outcome) -> dict[str, bool]:
-    """Judge the targets on the test images."""
+def targets_met(outcome: Outcome) -> dict[str, bool]:
+    """Judge the targets, the accuracy on the test images."""
     drop = outcome.float_test - outcome.searched.test
-    accuracy = request.budget.met(drop=drop, size=0)
-    size = request.budget.met(drop=0, size=outcome.chosen.size)
-    return {"accuracy": accuracy, "size": size, "all": accuracy and size}
+    met = {"accuracy": outcome.budget.drop_met(drop)}
+    met |= {entry["resource"]: entry["met"] for entry in budget_entries(outcome)}
+    return {**met, "all": all(met.values())}
+
+
+def budget_entries(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return every limited resource for JSON, in the order of `Resource`.
+
+    `value` and `smallest_reachable` are in `unit`; the latter is the least that any allocation
+    takes on this hardware (of area: the least of the given tables).
+    """
+    hardware, budget = outcome.hardware, outcome.budget
+    entries = []
+    for resource in Resource:
+        if resource is Resource.AREA:
+            if outcome.max_area_um2 is None:
+                continue
+            limit, value = outcome.max_area_um2, hardware.area_um2 or 0.0
+            smallest = outcome.smallest_area_um2 or 0.0
+        elif resource in budget.limits:
+            limit, value = budget.limits[resource], outcome.chosen.use[resource]
+            smallest = hardware.menu.smallest(resource)
+        else:
+            continue
+        entries.append(
+            {
+                "resource": resource.value,
+                "unit": resource.unit,
+                "limit": limit,
+                "value": value,
+                "smallest_reachable": smallest,
+                "met": value <= limit * (1 + ROUNDING),
+            }
+        )
+    return entries
+
+
+def targets(request: Request) -> dict[str, float | str]:
+    """Return the targets as they were given: shares as numbers, others with their unit."""
+    return {
+        "max_drop": request.wishes.max_drop,
+        **{
+            resource.option: limit.value if limit.relative else f"{limit.value:g}{resource.unit}"
+            for resource, limit in request.wishes.limits.items()
+        },
+    }
 
 
 def write_results(request: Request, bench: Workbench, outcome: Outcome) -> bool:
-    """Write all files of a search; returns whether both targets are met."""
+    """Write all files of a search; returns whether all targets are met."""
     result = result_of(request, bench, outcome)
     quantised = QuantNetwork(bench.network, outcome.chosen.bits)
     quantised.restore(outcome.searched.snapshot)
@@ -78,8 +119,8 @@ def write_results(request: Request, bench: Workbench, outcome: Outcome) -> bool:
 
 def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     """Return the content of result.json."""
-    layers, table, bits = bench.network.layers, request.table, outcome.chosen.bits
-    prices = outcome.prices
+    layers, bits = bench.network.layers, outcome.chosen.bits
+    table, prices = outcome.hardware.table, outcome.hardware.prices
     w8 = uniform_bits(bench.network, WeightMode.W8)
     costs = prices.layer_costs(bits)
     used = {*bits.values()}
@@ -108,10 +149,17 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
             },
         },
         "seed": request.seed,
-        "targets": {"max_drop": request.budget.max_drop, "max_size": request.budget.max_size},
-        "targets_met": targets_met(request, outcome),
+        "method": request.method.value,
+        "targets": targets(request),
+        "targets_met": targets_met(outcome),
+        "budgets": budget_entries(outcome),
+        "hardware": {
+            "table": table.name,
+            "configuration": outcome.hardware.configuration,
+            "area_um2": outcome.hardware.area_um2,
+        },
         "allocation": {name: mode.bits for name, mode in bits.items()},
-        "relative_size": outcome.chosen.size,
+        "relative_size": relative_size(layers, bits),
         "accuracy": {
             "float": outcome.float_test,
             "searched": outcome.searched.test,
@@ -122,7 +170,7 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
             "searched": outcome.searched.validation,
             "uniform": {str(mode.bits): t.validation for mode, t in outcome.uniform.items()},
         },
-        "objective": outcome.objective.value,
+        "objective": outcome.hardware.menu.objective.value,
         "cost": cost,
         "unavailable_costs": [{"cost": g.cost, "needs": g.needs} for g in table.unavailable],
         "layers": [
@@ -131,13 +179,18 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
                 "bits": bits[layer.name].bits,
                 "sigma": outcome.sigma[layer.name],
                 "kl": outcome.scores[layer.name][bits[layer.name]],
+                **(
+                    {}
+                    if outcome.sensitivity is None
+                    else {"sensitivity": outcome.sensitivity[layer.name].get(bits[layer.name])}
+                ),
                 "macs": layer.shape.macs,
                 **cost_entry(costs[layer.name]),
             }
             for layer in layers
         ],
-        "visits": [visit_entry(visit, outcome) for visit in outcome.visits],
-        "provenance": provenance(request, bench),
+        "visits": [visit_entry(visit, bench, outcome) for visit in outcome.visits],
+        "provenance": provenance(request, bench, outcome),
     }
 
 
@@ -149,13 +202,13 @@ def cost_entry(cost: LayerCost) -> dict[str, float | None]:
     return {name: getattr(cost, name) for name in COSTS}
 
 
-def visit_entry(visit: Visit, outcome: Outcome) -> dict[str, Any]:
+def visit_entry(visit: Visit, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     """Return a visit for JSON."""
     return {
         "label": visit.label,
         "bits": [mode.bits for mode in visit.bits.values()],
         "validation_accuracy": outcome.float_validation - visit.drop,
-        "relative_size": visit.size,
+        "relative_size": relative_size(bench.network.layers, visit.bits),
         "energy_pj": visit.cost.energy_pj,
         "latency_ns": visit.cost.latency_ns,
         "cycles": visit.cost.cycles,
@@ -163,12 +216,12 @@ def visit_entry(visit: Visit, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def provenance(request: Request, bench: Workbench) -> dict[str, Any]:
+def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     """Return what made the result."""
     weights = request.weights or WEIGHTS_FOLDER / f"{request.model}.safetensors"
     plan = request.plan
     return {
-        "command": shlex.join(["python", "-m", "quant.search", *sys.argv[1:]]),
+        "command": request.command,
         "versions": {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in PACKAGES},
@@ -178,12 +231,12 @@ def provenance(request: Request, bench: Workbench) -> dict[str, Any]:
             "steps_per_visit": plan.probe_steps,
             "batch": plan.batch,
         },
-        "weights": {"sha256": _sha256(weights), **bench.metadata},
+        "weights": {"sha256": sha256(weights), **bench.metadata},
         "data_sha256": dict(sorted(bench.images.sha256.items())),
         "cost_table": {
-            "name": request.table.name,
-            "file": request.table_path.name,
-            "sha256": _sha256(request.table_path),
+            "name": outcome.hardware.table.name,
+            "file": outcome.hardware.path.name,
+            "sha256": sha256(outcome.hardware.path),
         },
     }
 
@@ -195,13 +248,35 @@ def print_report(request: Request, bench: Workbench, outcome: Outcome, met: bool
     console.print(_layer_table(result))
     console.print(_summary_table(result))
     drop = outcome.float_test - outcome.searched.test
+    parts = [f"drop {100 * drop:.2f} points (at most {100 * outcome.budget.max_drop:g})"]
+    parts.append(f"size {result['relative_size']:.3f} of 8 bit")
+    for entry in result["budgets"]:
+        resource = Resource(entry["resource"])
+        value, limit = shown(entry["value"], resource), shown(entry["limit"], resource)
+        parts.append(f"{resource.value} {value} (at most {limit})")
     console.print(
-        f"targets {'met' if met else 'NOT met'}: drop {100 * drop:.2f} points "
-        f"(at most {100 * request.budget.max_drop:g}), size {outcome.chosen.size:.3f} of 8 bit "
-        f"(at most {request.budget.max_size:g}) -> {request.out}"
+        f"targets {'met' if met else 'NOT met'}: {', '.join(parts)} -> {request.out}", markup=False
     )
-    for gap in request.table.unavailable:
-        console.print(f"unavailable in {request.table.name}: {gap}", markup=False)
+    for line in failures(result, outcome):
+        console.print(line, markup=False)
+    for gap in outcome.hardware.table.unavailable:
+        console.print(f"unavailable in {outcome.hardware.table.name}: {gap}", markup=False)
+
+
+def failures(result: Mapping[str, Any], outcome: Outcome) -> list[str]:
+    """Return a line for each target that was missed, with the smallest reachable value."""
+    lines = []
+    if not result["targets_met"]["accuracy"]:
+        least = min(100 * visit.drop for visit in outcome.visits)
+        lines.append(
+            f"max_drop missed; smallest drop reached on validation images: {least:.2f} points"
+        )
+    for entry in result["budgets"]:
+        if not entry["met"]:
+            resource = Resource(entry["resource"])
+            least = shown(entry["smallest_reachable"], resource)
+            lines.append(f"{resource.option} missed; smallest reachable: {least}")
+    return lines
 
 
 def _shown(value: float | None, form: str, *, unit: float = 1) -> str:
@@ -256,7 +331,3 @@ def _summary_table(result: Mapping[str, Any]) -> Table:
             _shown(entry["latency_ns"], ".1f", unit=1e3),
         )
     return table
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

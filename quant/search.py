@@ -1,141 +1,174 @@
 """Search the bits of every layer: `python -m quant.search`.
 
-Exit status: 0 both targets met on the test images, 3 not met (the best found is still written),
-2 bad input (one line on stderr).
+Exit status: 0 all targets met (accuracy on the test images), 3 not met (the best found is still
+written), 2 bad input (one line on stderr), 130 stopped by Ctrl-C, 143 by SIGTERM (the best so far
+is in best.json and best.safetensors; `--resume DIR` goes on).
+
+Limits are shares of uniform 8 bit (0.4, 40%) or have a unit (25kB, 2.5uJ, 15us, 300MBOPs, 0.2mm2);
+see `quant.resources`. Where no resource is limited, the size is, to 0.4.
 """
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import signal
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from click.core import ParameterSource
 
-from quant.budget import Budget
-from quant.catalogue import check_model
-from quant.data import ImageData, default_folder
+from quant.data import ImageData
 from quant.errors import QuantError
-from synth.table import CostTable, CostTableError
+from quant.files import write_json
+from quant.options import DEFAULT_TABLE, Options, load_options
+from quant.request import Request
+from synth.table import CostTableError
 
-DEFAULT_TABLE = Path(__file__).parent.parent / "synth" / "tables" / "nangate45-default.json"
 NOT_MET = 3
 BAD_INPUT = 2
+INTERRUPTED = 130
+TERMINATED = 143
+REQUEST = "request.json"
+
+Text = str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Training steps of a search; each uniform allocation gets `total_steps`, too.
-
-    Parameters
-    ----------
-    total_steps : int
-        Steps of the searched network in all.
-    probe_steps : int
-        Steps of each visited allocation.
-    search_share : float
-        Share of the steps that visits may take; the final training gets the rest.
-    batch : int
-        Images per step.
-    """
-
-    total_steps: int = 400
-    probe_steps: int = 20
-    search_share: float = 0.4
-    batch: int = 64
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if self.total_steps < 2:
-            raise ValueError(f"qat_steps must be at least 2, not {self.total_steps}")
-
-    @property
-    def probes(self) -> int:
-        """Visits that are trained."""
-        return int(self.total_steps * self.search_share / self.probe_steps)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What was asked for, checked.
-
-    Parameters
-    ----------
-    model : str
-        Name of the network.
-    budget : Budget
-        The targets.
-    table : CostTable
-        The hardware.
-    table_path : Path
-        Where the table was read from.
-    data : Path
-        Folder of IDX files.
-    out : Path
-        Folder to write into.
-    weights : Path, optional
-        Weights other than the shipped ones.
-    seed : int
-        Of calibration and training.
-    workers : int
-        Processes beside this one; 0 runs everything here.
-    plan : Plan
-        Training steps.
-    """
-
-    model: str
-    budget: Budget
-    table: CostTable
-    table_path: Path
-    data: Path
-    out: Path
-    weights: Path | None = None
-    seed: int = 0
-    workers: int = 2
-    plan: Plan = field(default_factory=Plan)
+class _TerminatedError(BaseException):
+    """SIGTERM came; no `Exception`, so that nothing on the way takes it for its own."""
 
 
 def main(
+    context: typer.Context,
     model: Annotated[str, typer.Option(help="resnet8 or dscnn")] = "resnet8",
     max_drop: Annotated[float, typer.Option(help="largest loss of accuracy, a fraction")] = 0.01,
-    max_size: Annotated[float, typer.Option(help="largest size, relative to 8 bit")] = 0.4,
-    cost_table: Annotated[Path, typer.Option(help="costs of the array")] = DEFAULT_TABLE,
+    max_size: Annotated[
+        Text, typer.Option(help="of the weights: 0.4, 200kbit, 25kB; 0.4 if nothing is limited")
+    ] = None,
+    max_energy: Annotated[Text, typer.Option(help="of the array, an inference: 0.4, 2.5uJ")] = None,
+    max_latency: Annotated[Text, typer.Option(help="of an inference: 0.4, 15us")] = None,
+    max_bops: Annotated[Text, typer.Option(help="weight x activation bits: 0.4, 300MBOPs")] = None,
+    max_area: Annotated[
+        Text, typer.Option(help="of the array: 0.2mm2, 0.8 (of the INT8 MACs); picks the table")
+    ] = None,
+    cost_table: Annotated[
+        list[Path], typer.Option(help="costs of the array; several: the smallest that fits")
+    ] = [DEFAULT_TABLE],  # noqa: B006 - read only, as typer wants it
+    method: Annotated[
+        Text, typer.Option(help="sigmaquant (default), milp, greedy, uniform or auto")
+    ] = None,
+    sensitivity: Annotated[
+        Text, typer.Option(help="of milp: logit-kl (default), kl, hessian or fisher")
+    ] = None,
+    map: Annotated[Path | None, typer.Option(help='bits to replay: {"layer": 4, ...}')] = None,
+    ptq_only: Annotated[bool, typer.Option("--ptq-only", help="calibrate, train nothing")] = False,
+    pareto: Annotated[Text, typer.Option(help="walk the front: energy, size or latency")] = None,
+    points: Annotated[int, typer.Option(help="of the front")] = 8,
+    modes: Annotated[Text, typer.Option(help="bits to choose from: 2,4,8; the table's")] = None,
+    first_last: Annotated[str, typer.Option(help="bits of first and last layer")] = "free",
     out: Annotated[Path | None, typer.Option(help="folder; runs/MODEL-seedN")] = None,
     seed: Annotated[int, typer.Option(help="of calibration and training")] = 0,
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
     weights: Annotated[Path | None, typer.Option(help="safetensors; the shipped ones")] = None,
     qat_steps: Annotated[int, typer.Option(help="training steps in all")] = 400,
     workers: Annotated[int, typer.Option(help="processes beside this one")] = 2,
+    resume: Annotated[
+        Path | None, typer.Option(help="folder of a stopped search; takes all its options")
+    ] = None,
 ) -> None:
-    """Find the bits of every layer within budgets for accuracy and size."""
+    """Find the bits of every layer within budgets for accuracy and resources."""
+    before = signal.signal(signal.SIGTERM, _on_terminate)
+    folder = resume
     try:
-        check_model(model)
-        table = CostTable.load(cost_table)
-        request = Request(
-            model=model,
-            budget=Budget(max_drop=max_drop, max_size=max_size, fewest=table.modes[0]),
-            table=table,
-            table_path=cost_table,
-            data=data or default_folder(),
-            out=out or Path("runs") / f"{model}-seed{seed}",
-            weights=weights,
-            seed=seed,
-            workers=workers,
-            plan=Plan(total_steps=qat_steps, probe_steps=max(1, min(20, qat_steps // 20))),
-        )
+        if resume is None:
+            options = Options(**{n: v for n, v in context.params.items() if n != "resume"})
+            command = shlex.join(["python", "-m", "quant.search", *sys.argv[1:]])
+            folder = options.folder
+        else:
+            _refuse_others(context)
+            options, command = load_options(resume / "state" / REQUEST)
+            options = options.model_copy(update={"out": resume})
+        request = options.request(command=command)
         images = ImageData(request.data)
         images.check_test_length()
         _ = images.train  # read before the heavy imports, so a bad file shows at once
+        _note_request(request, options, resumed=resume is not None)
 
-        from quant.session import run
+        from quant.run import run
 
         met = run(request)
     except (ValueError, QuantError, CostTableError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         raise typer.Exit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        raise _stopped(folder, INTERRUPTED) from None
+    except _TerminatedError:
+        raise _stopped(folder, TERMINATED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if not met:
         raise typer.Exit(NOT_MET)
+
+
+def _note_request(request: Request, options: Options, *, resumed: bool) -> None:
+    """Write down what was asked for, or on resumption see that it is still the same.
+
+    Raises
+    ------
+    QuantError
+        If a file that the search reads is another one by now.
+    """
+    from quant.files import sha256
+
+    read = [path for path, _ in request.tables]
+    read += [path for path in (options.weights, options.map) if path is not None]
+    digests = {str(path): sha256(path) for path in read}
+    path = request.state / REQUEST
+    if resumed:
+        import json
+
+        known = json.loads(path.read_text(encoding="utf-8"))["read"]
+        changed = [name for name, digest in digests.items() if known.get(name) != digest]
+        if changed:
+            raise QuantError(
+                f"{changed[0]}: must be as it was when the search began, not changed; start anew"
+            )
+        return
+    shutil.rmtree(request.state, ignore_errors=True)
+    document: dict[str, Any] = {
+        "command": request.command,
+        "options": options.model_dump(mode="json"),
+        "read": digests,
+    }
+    write_json(path, document)
+
+
+def _refuse_others(context: typer.Context) -> None:
+    given = [
+        name
+        for name in context.params
+        if name != "resume" and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise QuantError(
+            f"resume must come alone, since it takes all options of the search, not with {names}"
+        )
+
+
+def _on_terminate(number: int, frame: object) -> None:
+    raise _TerminatedError
+
+
+def _stopped(folder: Path | None, status: int) -> typer.Exit:
+    print(
+        f"stopped; the best so far, if any, is {folder}/best.json; "
+        f"go on with `python -m quant.search --resume {folder}`",
+        file=sys.stderr,
+    )
+    return typer.Exit(status)
 
 
 if __name__ == "__main__":

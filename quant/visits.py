@@ -9,6 +9,7 @@ from typing import Any
 from hw.precision import WeightMode
 from quant.budget import Budget
 from quant.objective import Objective
+from quant.resources import Resource
 from synth.table import LayerCost
 
 
@@ -24,8 +25,8 @@ class Visit:
         Precision of every layer.
     drop : float
         Float accuracy minus its own, both on the validation images, fractions.
-    size : float
-        Relative to uniform 8 bit.
+    use : mapping of Resource to float
+        What it takes of each additive resource that the table can price.
     cost : LayerCost
         Of one inference on the table's array.
     state : object
@@ -37,7 +38,7 @@ class Visit:
     label: str
     bits: Mapping[str, WeightMode]
     drop: float
-    size: float
+    use: Mapping[Resource, float]
     cost: LayerCost
     state: Any = None
     objective: Objective = Objective.ENERGY
@@ -60,9 +61,9 @@ class OutOfStepsError(Exception):
 def best_visit(visits: Iterable[Visit], budget: Budget, *, margin: float) -> Visit:
     """Choose among visits; ours.
 
-    Those that meet both targets, the accuracy by at least `margin`, come first, the lowest price
-    (energy, where the table knows it) before higher ones. Then those that meet both. Then the
-    others, by the larger of their two misses, each relative to its target (a drop relative to at
+    Those that meet all targets, the accuracy by at least `margin`, come first, the lowest price
+    (energy, where the table knows it) before higher ones. Then those that meet all. Then the
+    others, by the largest of their misses, each relative to its target (a drop relative to at
     least 0.01).
 
     Parameters
@@ -76,12 +77,12 @@ def best_visit(visits: Iterable[Visit], budget: Budget, *, margin: float) -> Vis
     """
 
     def rank(visit: Visit) -> tuple[int, float, float]:
-        if budget.met(drop=visit.drop + margin, size=visit.size):
+        if budget.met(drop=visit.drop + margin, use=visit.use):
             return 0, visit.price, visit.drop
-        if budget.met(drop=visit.drop, size=visit.size):
+        if budget.met(drop=visit.drop, use=visit.use):
             return 1, visit.drop, visit.price
         drop_miss = (visit.drop - budget.max_drop) / max(budget.max_drop, 0.01)
-        size_miss = visit.size / budget.max_size - 1
-        return 2, max(drop_miss, size_miss), visit.price
+        use_miss = budget.load(visit.use) - 1
+        return 2, max(drop_miss, use_miss), visit.price
 
     return min(visits, key=rank)

@@ -118,9 +118,27 @@ def train_uniform(
     """Job: train one uniform precision; returns its state and its validation accuracy."""
     torch.set_num_threads(1)
     bench = Workbench(source)
-    quantised = bench.calibrated(uniform_bits(bench.network, mode), seed=settings.seed)
+    return _trained(bench, uniform_bits(bench.network, mode), settings)
+
+
+def train_bits(source: Source, bits: Bits, settings: QatSettings) -> tuple[Snapshot, float]:
+    """Job: train one allocation; returns its state and its validation accuracy."""
+    torch.set_num_threads(1)
+    return _trained(Workbench(source), bits, settings)
+
+
+def _trained(bench: Workbench, bits: Bits, settings: QatSettings) -> tuple[Snapshot, float]:
+    quantised = bench.calibrated(bits, seed=settings.seed)
     validation = bench.train_keeping_best(quantised, settings)
     return quantised.snapshot(), validation
+
+
+def calibrate_uniform(source: Source, mode: WeightMode, seed: int) -> tuple[Snapshot, float]:
+    """Job: calibrate one uniform precision; returns its state and its validation accuracy."""
+    torch.set_num_threads(1)
+    bench = Workbench(source)
+    quantised = bench.calibrated(uniform_bits(bench.network, mode), seed=seed)
+    return quantised.snapshot(), bench.validation_accuracy(quantised)
 
 
 def measure(source: Source, snapshot: Snapshot | None, images: ImageSet) -> float:

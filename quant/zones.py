@@ -1,19 +1,23 @@
-"""The five zones of (accuracy, size) against the targets, and their buffers.
+"""The five zones of (accuracy, resources) against the targets, and their buffers.
 
 SigmaQuant (arXiv 2602.22136) names the zones; the inequalities are ours. With the drop d of
-accuracy against float, the size s, the targets D and S, and the buffers a (accuracy, absolute)
-and b (size, a factor below 1):
+accuracy against float, its target D, the load l (`quant.budget`: the largest of use / limit over
+the limited resources: size, energy, latency, BOPs), and the buffers a (accuracy, absolute) and b
+(resources, a factor below 1):
 
-    accuracy met: d <= D        narrow: D < d <= D + a       far: d > D + a
-    size met:     s <= S        narrow: S < s <= S / b       far: s > S / b
+    accuracy met:  d <= D        narrow: D < d <= D + a       far: d > D + a
+    resources met: l <= 1        narrow: 1 < l <= 1 / b       far: l > 1 / b
 
-| accuracy, size | met          | narrow       | far          |
-|------------------|--------------|--------------|--------------|
-| met              | TARGET       | ITERATION    | BIT_DECREASE |
-| narrow           | ITERATION    | ITERATION    | BIT_DECREASE |
-| far              | BIT_INCREASE | BIT_INCREASE | ABANDON      |
+So with several limits the one that is missed most decides, and with the size alone l = s / S.
 
-The paper's names for the size buffer are kept: conservative 85 %, balanced 75 %, aggressive 50 %;
+| accuracy, load | met          | narrow       | far          |
+|----------------|--------------|--------------|--------------|
+| met            | TARGET       | ITERATION    | BIT_DECREASE |
+| narrow         | ITERATION    | ITERATION    | BIT_DECREASE |
+| far            | BIT_INCREASE | BIT_INCREASE | ABANDON      |
+
+Phase 1 ends at the first allocation with d <= D + a or l <= 1 / b. The paper's names for the size
+buffer are kept, and hold for every resource: conservative 85 %, balanced 75 %, aggressive 50 %;
 the accuracy buffers beside them are ours.
 """
 
@@ -22,9 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from quant.budget import Budget
-
-_ROUNDING = 1e-9
+from quant.budget import ROUNDING, Budget
 
 
 class Zone(Enum):
@@ -44,7 +46,7 @@ class Buffer:
     Parameters
     ----------
     size : float
-        Factor: sizes up to target / size are narrow.
+        Factor: uses up to limit / size are narrow; named after the paper's size buffer.
     accuracy : float
         Top-1 fraction: drops up to target + accuracy are narrow.
     """
@@ -86,34 +88,32 @@ _ZONES = {
 }
 
 
-def classify(*, drop: float, size: float, budget: Budget, buffer: Buffer) -> Zone:
+def classify(*, drop: float, load: float, budget: Budget, buffer: Buffer) -> Zone:
     """Zone of an allocation.
 
     Parameters
     ----------
     drop : float
         Float accuracy minus the allocation's, fractions; negative if it gained.
-    size : float
-        Relative to uniform 8 bit.
+    load : float
+        Largest use of a resource over its limit.
     budget : Budget
         The targets.
     buffer : Buffer
         What counts as a narrow miss.
     """
     accuracy_miss = _miss(drop, budget.max_drop, budget.max_drop + buffer.accuracy)
-    size_miss = _miss(size, budget.max_size, budget.max_size / buffer.size)
-    return _ZONES[accuracy_miss, size_miss]
+    return _ZONES[accuracy_miss, _miss(load, 1.0, 1 / buffer.size)]
 
 
-def inside_a_buffer(*, drop: float, size: float, budget: Budget, buffer: Buffer) -> bool:
-    """Whether accuracy or size is met or narrowly missed, which ends phase 1."""
+def inside_a_buffer(*, drop: float, load: float, budget: Budget, buffer: Buffer) -> bool:
+    """Whether accuracy or resources are met or narrowly missed, which ends phase 1."""
     return (
-        drop <= budget.max_drop + buffer.accuracy + _ROUNDING
-        or size <= budget.max_size / buffer.size + _ROUNDING
+        drop <= budget.max_drop + buffer.accuracy + ROUNDING or load <= 1 / buffer.size + ROUNDING
     )
 
 
 def _miss(value: float, target: float, narrow: float) -> _Miss:
-    if value <= target + _ROUNDING:
+    if value <= target + ROUNDING:
         return _Miss.MET
-    return _Miss.NARROW if value <= narrow + _ROUNDING else _Miss.FAR
+    return _Miss.NARROW if value <= narrow + ROUNDING else _Miss.FAR

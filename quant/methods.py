@@ -1,0 +1,228 @@
+"""The ways to choose bits behind one interface: a session in, the chosen visit out.
+
+All end in the same backend: `Plan.total_steps` training steps in all, or calibration alone where
+nothing is trained. sigmaquant and auto spend a share of the steps on the allocations that they
+try; the others choose before any training and spend all steps on one allocation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from hw.precision import WeightMode
+from quant.greedy import greedy
+from quant.milp import Sensitivity, exact
+from quant.refine import Problem, RefineSettings, refine
+from quant.request import Method
+from quant.sensitivity import Measure
+from quant.session import Session
+from quant.sigma import FIRST_LAMBDA, LAMBDA_STEP, MAX_ITERATIONS, assign_bits
+from quant.visits import OutOfStepsError, Visit
+from quant.zones import BUFFERS, inside_a_buffer
+
+BUFFER = BUFFERS["balanced"]
+CLOSE = 0.02
+"""Relative distance of prices at which `auto` stops to halve it."""
+UNTRAINED_VISITS = 4
+"""Allocations that `auto` measures where nothing is trained; the time goes into those."""
+
+Choose = Callable[[Session], Visit]
+
+
+def choose(session: Session) -> Visit:
+    """Choose bits by the method that was asked for, train them, return them."""
+    methods: Mapping[Method, Choose] = {
+        Method.SIGMAQUANT: sigmaquant,
+        Method.MILP: exact_program,
+        Method.GREEDY: by_threshold,
+        Method.UNIFORM: cheapest_uniform,
+        Method.AUTO: auto,
+        Method.MAP: replay,
+    }
+    return methods[session.request.method](session)
+
+
+def sigmaquant(session: Session) -> Visit:
+    """Return what the two phases of the paper find (`quant.sigma`, `quant.refine`)."""
+    phase_1(session)
+    problem = problem_of(session)
+    refine(session.visits, problem, session.evaluate)
+    return final(session, problem)
+
+
+def exact_program(session: Session) -> Visit:
+    """Return the least sensitive allocation within all limits (`quant.milp`)."""
+    loss = session.sensitivity(Measure(session.request.sensitivity))
+    return _backend(session, exact(session.menu, session.budget, loss), "milp")
+
+
+def by_threshold(session: Session) -> Visit:
+    """Return the allocation of one threshold on logit divergence (`quant.greedy`)."""
+    loss = session.sensitivity(Measure.LOGIT_KL)
+    return _backend(session, greedy(session.menu, session.budget, loss), "greedy")
+
+
+def cheapest_uniform(session: Session) -> Visit:
+    """Return the cheapest uniform allocation that meets all targets, each trained in full.
+
+    Uniforms are tried from the lowest price on, as far as they keep the limits, until one keeps
+    the accuracy on the validation images; else the best of them.
+    """
+    menu = session.menu
+    options = sorted((menu.uniform(mode) for mode in session.modes), key=menu.total_price)
+    within = [bits for bits in options if session.budget.uses_met(menu.total(bits))]
+    tried: list[Visit] = []
+    for bits in within or options[:1]:
+        tried.append(_backend(session, bits, "uniform"))
+        if session.budget.met(drop=tried[-1].drop, use=tried[-1].use):
+            break
+    return problem_of(session).best(tried)
+
+
+def replay(session: Session) -> Visit:
+    """Return the allocation that a file tells."""
+    assert session.request.bits is not None
+    return _backend(session, session.request.bits, "map")
+
+
+def auto(session: Session) -> Visit:
+    """Return the cheapest allocation of the exact front whose measured drop stays in bounds; ours.
+
+    Why: the divergence of the outputs when one layer alone is quantised costs seconds and no
+    training, and the integer program over it is solved exactly, so for every price there is one
+    best candidate, and only the price is left to search. That is what the paper's phases do with
+    a score that orders layers weakly (docs/adr/0006), at many trained visits. How much drop a
+    candidate really causes, which no additive measure tells, is measured, as in phase 2, after
+    a short training: the price is halved between one that is too low and one that is not. The
+    steps that a search of many visits would take go to the final training, which is the same.
+
+    The first candidate is the cheapest one; if its drop is in bounds, nothing else is tried. Should
+    no candidate be promising, the least sensitive allocation within the limits gets what is left.
+    """
+    problem = problem_of(session)
+    loss = session.sensitivity(Measure.LOGIT_KL)
+    safest = exact(session.menu, session.budget, loss)
+    if safest is None:
+        return _backend(session, None, "auto")
+    _halve_price(session, problem, loss, safest)
+    if problem.boldest(session.visits) is not None:
+        return final(session, problem)
+    known = next((visit for visit in session.visits if visit.bits == safest), None)
+    last = known or session.calibrated(safest, "auto: least sensitive")
+    if known is None:
+        session.visits.append(last)
+    return problem.best([_trained(session, last), *session.visits])
+
+
+def _halve_price(
+    session: Session, problem: Problem, loss: Sensitivity, safest: Mapping[str, WeightMode]
+) -> None:
+    """Visit exact allocations until the cheapest promising price is known closely enough."""
+    menu = session.menu
+    bits = exact(menu, session.budget, menu.price)
+    low = cap = 0.0 if bits is None else menu.total_price(bits)
+    high = menu.total_price(safest)
+    most = session.request.plan.probes if session.request.plan.trains else UNTRAINED_VISITS
+    while True:
+        seen = next((visit for visit in session.visits if visit.bits == bits), None)
+        if seen is None and bits is not None:
+            if session.probed >= most:
+                return
+            try:
+                start = session.visits[-1] if session.visits else None
+                seen = session.evaluate(bits, "auto", start)
+            except OutOfStepsError:
+                return
+            session.visits.append(seen)
+        if seen is not None and problem.promising(seen):
+            high = min(high, menu.total_price(seen.bits))
+        else:
+            low = cap
+        if high - low <= CLOSE * high:
+            return
+        cap = (low + high) / 2
+        bits = exact(menu, session.budget, loss, max_price=cap)
+
+
+def phase_1(session: Session) -> None:
+    """Visit uniform most bits, untrained, then clusters of sigma (`quant.sigma`)."""
+    menu, modes = session.menu, session.modes
+    bits = menu.uniform(modes[-1])
+    session.progress.stage(f"start: uniform {modes[-1].bits} bit")
+    session.visits.append(session.calibrated(bits, "start"))
+    free = {name: sigma for name, sigma in session.sigma.items() if name not in menu.fixed}
+    for iteration in range(MAX_ITERATIONS):
+        balance = FIRST_LAMBDA + iteration * LAMBDA_STEP
+        bits = {**bits, **assign_bits(free, balance=balance, modes=modes)} if free else bits
+        if any(bits == visit.bits for visit in session.visits):
+            continue
+        try:
+            visit = session.evaluate(bits, "phase 1", session.visits[-1])
+        except OutOfStepsError:
+            return
+        session.visits.append(visit)
+        load = session.budget.load(visit.use)
+        if inside_a_buffer(drop=visit.drop, load=load, budget=session.budget, buffer=BUFFER):
+            return
+
+
+def problem_of(session: Session) -> Problem:
+    """Return what visits are judged by; nothing is recovered where nothing is trained."""
+    settings = RefineSettings()
+    if not session.request.plan.trains:
+        settings = replace(settings, recovery=0.0)
+    return Problem(
+        budget=session.budget,
+        buffer=BUFFER,
+        scores=session.scores,
+        price=session.menu.price,
+        settings=settings,
+        modes=session.modes,
+        objective=session.menu.objective,
+        fixed=session.menu.fixed,
+    )
+
+
+def final(session: Session, problem: Problem) -> Visit:
+    """Train the boldest allocation with the steps that are left; fall back if that fails.
+
+    It gets three quarters of them. If it then meets the targets with the margin, it gets the
+    rest as well. If not, the best visit gets the rest, and the best of what there is by then
+    is returned. Where nothing is trained, the best visit is returned as it is.
+    """
+    if not session.request.plan.trains:
+        return problem.best(session.visits)
+    bold = problem.boldest(session.visits) or problem.best(session.visits)
+    trained = session.finally_trained(bold, 3 * session.steps_left // 4)
+    if problem.met(trained):
+        return session.finally_trained(trained, session.steps_left)
+    best = problem.best(session.visits)
+    last = session.finally_trained(trained if best is bold else best, session.steps_left)
+    return problem.best([trained, last, *session.visits])
+
+
+def leanest(session: Session) -> Visit:
+    """Return the allocation that comes nearest to limits that none keeps; not trained."""
+    unreachable = session.hardware.unreachable(session.request.wishes)
+    limits = session.budget.limits
+    worst = max(unreachable or limits, key=lambda r: session.menu.smallest(r) / limits[r])
+    visit = session.calibrated(session.menu.leanest(worst), f"smallest {worst.value}")
+    session.visits.append(visit)
+    return visit
+
+
+def _backend(session: Session, bits: Mapping[str, WeightMode] | None, label: str) -> Visit:
+    """Calibrate an allocation and train it with all steps; None stands for limits not kept."""
+    if bits is None:
+        return leanest(session)
+    session.steps_left = session.request.plan.total_steps
+    session.visits.append(session.calibrated(bits, label))
+    return _trained(session, session.visits[-1])
+
+
+def _trained(session: Session, start: Visit) -> Visit:
+    """Return a visit after all steps that are left, if there are any."""
+    if not session.request.plan.trains:
+        return start
+    return session.finally_trained(start, session.steps_left)

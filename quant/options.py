@@ -1,0 +1,233 @@
+"""Options of `python -m quant.search`, and the request that they make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hw.precision import WeightMode
+from quant.catalogue import check_model
+from quant.data import default_folder
+from quant.errors import QuantError
+from quant.menu import Policy
+from quant.request import Method, Plan, Request
+from quant.resources import Limit, Resource, parse_limit
+from quant.wishes import Wishes
+from synth.table import CostTable
+
+DEFAULT_TABLE = Path(__file__).parent.parent / "synth" / "tables" / "nangate45-default.json"
+DEFAULT_SIZE = "0.4"
+"""Limit of the size where no other resource is limited."""
+SENSITIVITIES = ("kl", "logit-kl", "hessian", "fisher")
+FRONTS = (Resource.ENERGY, Resource.SIZE, Resource.LATENCY)
+
+
+class Options(BaseModel):
+    """Options as they were given; None stands for what was not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "resnet8"
+    max_drop: float = 0.01
+    max_size: str | None = None
+    max_energy: str | None = None
+    max_latency: str | None = None
+    max_bops: str | None = None
+    max_area: str | None = None
+    cost_table: tuple[Path, ...] = (DEFAULT_TABLE,)
+    method: str | None = None
+    sensitivity: str | None = None
+    map: Path | None = None
+    ptq_only: bool = False
+    pareto: str | None = None
+    points: int = 8
+    modes: str | None = None
+    first_last: str = "free"
+    out: Path | None = None
+    seed: int = 0
+    data: Path | None = None
+    weights: Path | None = None
+    qat_steps: int = 400
+    workers: int = 2
+
+    @property
+    def folder(self) -> Path:
+        """Folder to write into."""
+        return self.out or Path("runs") / f"{self.model}-seed{self.seed}"
+
+    def request(self, *, command: str) -> Request:
+        """Check all options.
+
+        Parameters
+        ----------
+        command : str
+            The command line, for result.json.
+
+        Raises
+        ------
+        ValueError, QuantError, CostTableError
+            One line on the first option that is wrong.
+        """
+        check_model(self.model)
+        tables = tuple((path, CostTable.load(path)) for path in self.cost_table)
+        policy = Policy(modes=_modes(self.modes), first_last=_first_last(self.first_last))
+        wishes = Wishes(max_drop=self.max_drop, limits=self._limits())
+        for _, table in tables:
+            used = policy.on(table).used
+            wishes.check_priced(table, used)
+            if len(tables) > 1 and table.array.area_um2 is None:
+                raise QuantError(
+                    f"{table.name}: several cost tables must tell their area, not leave it out"
+                )
+        return Request(
+            model=self.model,
+            wishes=wishes,
+            tables=tables,
+            data=self.data or default_folder(),
+            out=self.folder,
+            command=command,
+            policy=policy,
+            method=self._method(),
+            sensitivity=self._sensitivity(),
+            bits=None if self.map is None else read_map(self.map),
+            pareto=self._pareto(),
+            points=self.points,
+            weights=self.weights,
+            seed=self.seed,
+            workers=self.workers,
+            plan=Plan.untrained() if self.ptq_only else Plan.of_steps(self.qat_steps),
+        )
+
+    def _limits(self) -> dict[Resource, Limit]:
+        given = {
+            Resource.SIZE: self.max_size,
+            Resource.ENERGY: self.max_energy,
+            Resource.LATENCY: self.max_latency,
+            Resource.BOPS: self.max_bops,
+            Resource.AREA: self.max_area,
+        }
+        if all(text is None for text in given.values()):
+            given[Resource.SIZE] = DEFAULT_SIZE
+        return {r: parse_limit(text, r) for r, text in given.items() if text is not None}
+
+    def _method(self) -> Method:
+        if self.map is not None:
+            if self.method is not None:
+                raise QuantError(f"method must be left out with a map, not {self.method}")
+            return Method.MAP
+        known = [method.value for method in Method if method is not Method.MAP]
+        name = self.method or Method.SIGMAQUANT.value
+        if name not in known:
+            raise QuantError(f"method must be one of {', '.join(known)}, not {name}")
+        return Method(name)
+
+    def _sensitivity(self) -> str:
+        name = self.sensitivity or "logit-kl"
+        if name not in SENSITIVITIES:
+            raise QuantError(f"sensitivity must be one of {', '.join(SENSITIVITIES)}, not {name}")
+        if self.sensitivity is not None and self._method() is not Method.MILP:
+            raise QuantError("sensitivity must come with --method milp, not with another method")
+        return name
+
+    def _pareto(self) -> Resource | None:
+        if self.pareto is None:
+            return None
+        known = [resource.value for resource in FRONTS]
+        if self.pareto not in known:
+            raise QuantError(f"pareto must be one of {', '.join(known)}, not {self.pareto}")
+        if self.method is not None or self.map is not None:
+            raise QuantError("pareto must come without --method and --map: it is a method itself")
+        if self.points < 2:
+            raise QuantError(f"points must be at least 2, not {self.points}")
+        return Resource(self.pareto)
+
+
+def read_map(path: Path) -> dict[str, WeightMode]:
+    """Read an allocation: ``{"layer": bits, ...}``, or a result.json with its ``allocation``.
+
+    Raises
+    ------
+    QuantError
+        If the file is missing, no JSON, or no such object; one line with the path.
+    """
+    rule = f'{path}: map must be JSON such as {{"stem": 8, "fc": 4}} or a result.json'
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise QuantError(f"{path}: map must be readable, not: {error.strerror}") from error
+    except ValueError as error:
+        raise QuantError(f"{rule}, not: {error}") from error
+    if isinstance(value, dict) and "allocation" in value:
+        value = value["allocation"]
+    if not isinstance(value, dict) or not value:
+        raise QuantError(f"{rule}, not {type(value).__name__}")
+    known = {mode.bits: mode for mode in WeightMode}
+    for name, bits in value.items():
+        if isinstance(bits, bool) or not isinstance(bits, int) or bits not in known:
+            raise QuantError(f"{path}: bits of {name} must be one of 2, 4, 6, 8, not {bits}")
+    return {name: known[bits] for name, bits in value.items()}
+
+
+def check_map(bits: dict[str, WeightMode], names: tuple[str, ...], table: CostTable) -> None:
+    """Refuse an allocation of other layers, or of precisions that the hardware has not.
+
+    Raises
+    ------
+    QuantError
+        One line.
+    """
+    for wrong, text in (
+        ([name for name in names if name not in bits], "have every layer"),
+        ([name for name in bits if name not in names], "have the network's layers only"),
+    ):
+        if wrong:
+            raise QuantError(f"map must {text}, not leave out or add {', '.join(wrong)}")
+    for name, mode in bits.items():
+        if mode not in table.modes:
+            known = ", ".join(str(m.bits) for m in table.modes)
+            raise QuantError(
+                f"map: bits of {name} must be one of {known} ({table.name}), not {mode.bits}"
+            )
+
+
+def load_options(path: Path) -> tuple[Options, str]:
+    """Read what a search was asked for and its command line, to resume it.
+
+    Raises
+    ------
+    QuantError
+        If there is nothing to resume; one line.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return Options.model_validate(document["options"]), str(document["command"])
+    except OSError as error:
+        raise QuantError(
+            f"{path}: must be there to resume a search, not missing; a finished one has no state"
+        ) from error
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise QuantError(
+            f"{path}: must be as a search wrote it; delete the folder and start anew"
+        ) from error
+
+
+def _modes(text: str | None) -> tuple[WeightMode, ...]:
+    if text is None:
+        return ()
+    known = {str(mode.bits): mode for mode in WeightMode}
+    asked = [part.strip() for part in text.split(",")]
+    wrong = [part for part in asked if part not in known]
+    if wrong:
+        raise QuantError(f"modes must be some of 2,4,6,8 with commas between, not {text}")
+    return tuple(mode for mode in WeightMode if str(mode.bits) in asked)
+
+
+def _first_last(text: str) -> WeightMode | None:
+    if text == "free":
+        return None
+    known = {str(mode.bits): mode for mode in WeightMode}
+    if text not in known:
+        raise QuantError(f"first-last must be free or one of 2, 4, 6, 8, not {text}")
+    return known[text]

@@ -1,0 +1,147 @@
+"""What a search was asked for, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from hw.precision import WeightMode
+from quant.menu import Policy
+from quant.resources import Resource
+from quant.wishes import Wishes
+from synth.table import CostTable
+
+
+class Method(Enum):
+    """How bits are chosen (`quant.methods`); the value is its name on the command line."""
+
+    SIGMAQUANT = "sigmaquant"
+    MILP = "milp"
+    GREEDY = "greedy"
+    UNIFORM = "uniform"
+    AUTO = "auto"
+    MAP = "map"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Training steps of a search; each uniform allocation gets `total_steps`, too.
+
+    Parameters
+    ----------
+    total_steps : int
+        Steps of the searched network in all; 0 trains nothing (`--ptq-only`).
+    probe_steps : int
+        Steps of each visited allocation.
+    search_share : float
+        Share of the steps that visits may take; the final training gets the rest.
+    batch : int
+        Images per step.
+    free_visits : int
+        Visits at most where nothing is trained.
+    """
+
+    total_steps: int = 400
+    probe_steps: int = 20
+    search_share: float = 0.4
+    batch: int = 64
+    free_visits: int = 40
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.total_steps < 2 and self.total_steps != 0:
+            raise ValueError(f"qat_steps must be at least 2, not {self.total_steps}")
+
+    @classmethod
+    def of_steps(cls, steps: int) -> Plan:
+        """Return the plan of so many steps, at least 2.
+
+        Raises
+        ------
+        ValueError
+            If they are fewer.
+        """
+        if steps < 2:
+            raise ValueError(f"qat_steps must be at least 2, not {steps}")
+        return cls(total_steps=steps, probe_steps=max(1, min(20, steps // 20)))
+
+    @classmethod
+    def untrained(cls) -> Plan:
+        """Return the plan of post-training quantisation: calibration only."""
+        return cls(total_steps=0, probe_steps=0)
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything is trained."""
+        return self.total_steps > 0
+
+    @property
+    def probes(self) -> int:
+        """Visits that may be made."""
+        if not self.trains:
+            return self.free_visits
+        return int(self.total_steps * self.search_share / self.probe_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for, checked.
+
+    Parameters
+    ----------
+    model : str
+        Name of the network.
+    wishes : Wishes
+        The budgets.
+    tables : tuple of (Path, CostTable)
+        The hardware to choose from, each with its file.
+    data : Path
+        Folder of IDX files.
+    out : Path
+        Folder to write into.
+    command : str
+        The command line, for result.json.
+    policy : Policy
+        Precisions that layers may have.
+    method : Method
+        How bits are chosen.
+    sensitivity : str
+        Value of a `quant.sensitivity.Measure`, for `Method.MILP`.
+    bits : mapping of str to WeightMode, optional
+        The allocation of `Method.MAP`.
+    pareto : Resource, optional
+        Walk the front of accuracy against this instead of one search.
+    points : int
+        Of that front.
+    weights : Path, optional
+        Weights other than the shipped ones.
+    seed : int
+        Of calibration and training.
+    workers : int
+        Processes beside this one; 0 runs everything here.
+    plan : Plan
+        Training steps.
+    """
+
+    model: str
+    wishes: Wishes
+    tables: tuple[tuple[Path, CostTable], ...]
+    data: Path
+    out: Path
+    command: str
+    policy: Policy
+    method: Method = Method.SIGMAQUANT
+    sensitivity: str = "logit-kl"
+    bits: dict[str, WeightMode] | None = None
+    pareto: Resource | None = None
+    points: int = 8
+    weights: Path | None = None
+    seed: int = 0
+    workers: int = 2
+    plan: Plan = field(default_factory=Plan)
+
+    @property
+    def state(self) -> Path:
+        """Folder of the steps that are done; gone once the result is written."""
+        return self.out / "state"

@@ -1,0 +1,180 @@
+"""One search, from the loaded network to the files: hardware, method, baselines, test."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from hw.precision import WeightMode
+from quant.cost import Prices
+from quant.evaluate import accuracy
+from quant.hardware import Candidate, area_limit_um2, pick
+from quant.jobs import Jobs, local_jobs
+from quant.journal import Entry, Journal
+from quant.layers import Snapshot, uniform_bits
+from quant.menu import menu_of
+from quant.methods import choose, leanest
+from quant.options import check_map
+from quant.outcome import Outcome, Trained
+from quant.progress import SearchProgress
+from quant.qat import QatSettings
+from quant.request import Plan, Request
+from quant.resources import Resource
+from quant.session import Session
+from quant.visits import Visit
+from quant.workbench import Source, Workbench, calibrate_uniform, measure, train_uniform
+
+UNIFORM = (WeightMode.W2, WeightMode.W4, WeightMode.W8)
+"""Shown beside the result, as far as the hardware has them."""
+Uniforms = Mapping[WeightMode, Future[tuple[Snapshot, float]]]
+
+
+def run(request: Request) -> bool:
+    """Search, write the results, print them; returns whether all targets are met."""
+    from quant.pareto import walk
+    from quant.report import print_report, write_results
+
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    source = Source(model=request.model, weights=request.weights, data=request.data)
+    console = Console(stderr=True)
+    request.out.mkdir(parents=True, exist_ok=True)
+    bench, journal = Workbench(source), Journal(request.state)
+    with local_jobs(request.workers) as jobs, SearchProgress(console, request) as progress:
+        session = open_session(request, bench, journal, progress)
+        if request.pareto is not None:
+            met = walk(session, jobs)
+        else:
+            outcome = _searched(session, jobs)
+    if request.pareto is None:
+        met = write_results(session.request, bench, outcome)
+        print_report(session.request, bench, outcome, met)
+    session.best.delete()
+    shutil.rmtree(request.state, ignore_errors=True)
+    console.print(f"{time.perf_counter() - began:.1f} s")
+    return met
+
+
+def open_session(
+    request: Request, bench: Workbench, journal: Journal, progress: SearchProgress
+) -> Session:
+    """Measure the float network, price it on every table, and pick the hardware."""
+    validation = journal.step(
+        "float",
+        {},
+        lambda: Entry(values={"validation": accuracy(bench.teacher, bench.images.validation)}),
+    ).values["validation"]
+    layers = bench.network.layers
+    most = max((table.modes[-1] for _, table in request.tables), key=lambda mode: mode.bits)
+    calibrated = bench.calibrated(uniform_bits(bench.network, most), seed=request.seed)
+    samples = bench.operands(calibrated, seed=request.seed)
+    candidates = []
+    for path, table in request.tables:
+        prices = Prices(table=table, layers=layers, samples=samples)
+        menu = menu_of(layers, prices, request.policy.on(table))
+        candidates.append(Candidate(path=path, table=table, prices=prices, menu=menu))
+    chosen = pick(candidates, request.wishes)
+    if request.bits is not None:
+        check_map(request.bits, chosen.menu.names, chosen.table)
+        request = replace(request, bits={name: request.bits[name] for name in chosen.menu.names})
+    if chosen.unreachable(request.wishes) and request.bits is None:
+        request = replace(request, plan=Plan.untrained())
+    return Session(
+        request,
+        bench,
+        chosen,
+        float_validation=validation,
+        journal=journal,
+        progress=progress,
+    )
+
+
+def max_area_um2(request: Request) -> float | None:
+    """Limit of the array's area, if there is one."""
+    limit = request.wishes.limits.get(Resource.AREA)
+    return None if limit is None else area_limit_um2(limit, request.tables[0][1])
+
+
+def _searched(session: Session, jobs: Jobs) -> Outcome:
+    uniform = _start_uniform(session, jobs)
+    unreachable = session.hardware.unreachable(session.request.wishes)
+    nearest = unreachable and session.request.bits is None
+    chosen = leanest(session) if nearest else choose(session)
+    return _tested(session, chosen, uniform, jobs)
+
+
+def _start_uniform(session: Session, jobs: Jobs) -> Uniforms:
+    """Start the jobs of the uniform allocations that are not yet done; each is written at once."""
+    request, source, journal = session.request, session.bench.source, session.journal
+    plan = request.plan
+    futures: dict[WeightMode, Future[tuple[Snapshot, float]]] = {}
+    for mode in UNIFORM:
+        if mode not in session.hardware.table.modes:
+            continue
+        name, asked = f"uniform-{mode.bits}", {"steps": plan.total_steps, "seed": request.seed}
+        known = journal.read(name, asked)
+        if known is not None and known.snapshot is not None:
+            futures[mode] = Future()
+            futures[mode].set_result((known.snapshot, float(known.values["validation"])))
+            continue
+        if plan.trains:
+            settings = QatSettings(steps=plan.total_steps, batch=plan.batch, seed=request.seed)
+            futures[mode] = jobs.submit(train_uniform, source, mode, settings)
+        else:
+            futures[mode] = jobs.submit(calibrate_uniform, source, mode, request.seed)
+
+        def record(
+            done: Future[tuple[Snapshot, float]], name: str = name, asked: Any = asked
+        ) -> None:
+            if done.cancelled() or done.exception() is not None:
+                return
+            snapshot, validation = done.result()
+            journal.write(name, asked, Entry(values={"validation": validation}, snapshot=snapshot))
+
+        futures[mode].add_done_callback(record)
+    for mode, future in futures.items():
+        session.progress.watch(f"uniform {mode.bits} bit", future)
+    return futures
+
+
+def _tested(session: Session, chosen: Visit, uniform: Uniforms, jobs: Jobs) -> Outcome:
+    """Wait for the uniform allocations, then read the test images, once, and measure on them."""
+    session.progress.stage("waiting for the uniform allocations")
+    trained = {mode: future.result() for mode, future in uniform.items()}
+    session.progress.stage("test images")
+    source, images = session.bench.source, session.bench.images.test
+    float_test = jobs.submit(measure, source, None, images)
+    searched_test = jobs.submit(measure, source, chosen.state, images)
+    tests = {
+        mode: jobs.submit(measure, source, state, images) for mode, (state, _) in trained.items()
+    }
+    return Outcome(
+        visits=[*session.visits, *session.final_visits],
+        chosen=chosen,
+        float_validation=session.float_validation,
+        float_test=float_test.result(),
+        searched=Trained(
+            snapshot=chosen.state,
+            validation=session.float_validation - chosen.drop,
+            test=searched_test.result(),
+        ),
+        uniform={
+            mode: Trained(snapshot=state, validation=top_1, test=tests[mode].result())
+            for mode, (state, top_1) in trained.items()
+        },
+        sigma=session.sigma,
+        scores=session.scores,
+        hardware=session.hardware,
+        budget=session.budget,
+        unreachable=session.hardware.unreachable(session.request.wishes),
+        max_area_um2=max_area_um2(session.request),
+        smallest_area_um2=min((t.array.area_um2 or 0.0 for _, t in session.request.tables)),
+        sensitivity=session.measured,
+    )

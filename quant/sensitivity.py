@@ -1,0 +1,79 @@
+"""How much each layer loses at each precision: four additive measures behind one name.
+
+- ``kl``: the score of SigmaQuant's phase 2, the divergence of the weights' histogram over that at
+  8 bit (`quant.divergence`); needs no images;
+- ``logit-kl``: the divergence of the outputs when one layer alone is quantised (`quant.probes`);
+- ``hessian``: half the mean Hutchinson trace times the squared perturbation of the weights, and
+- ``fisher``: half the diagonal of the Fisher information times the squared perturbations
+  (`quant.curvature`).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hw.precision import WeightMode
+from quant.batches import to_input
+from quant.curvature import fisher, hessian
+from quant.divergence import scores
+from quant.menu import Menu
+from quant.milp import Sensitivity
+from quant.probes import logit_divergence
+from quant.workbench import Workbench
+
+PROBE_IMAGES = 128
+CURVATURE_IMAGES = 64
+
+
+class Measure(Enum):
+    """A measure of sensitivity; the value is its name on the command line."""
+
+    KL = "kl"
+    LOGIT_KL = "logit-kl"
+    HESSIAN = "hessian"
+    FISHER = "fisher"
+
+
+def sensitivities(
+    measure: Measure, bench: Workbench, menu: Menu, most: WeightMode, *, seed: int
+) -> dict[str, dict[WeightMode, float]]:
+    """Measure every layer at each of its choices.
+
+    Parameters
+    ----------
+    measure : Measure
+        What to measure.
+    bench : Workbench
+        Network and images; training images only are looked at.
+    menu : Menu
+        Choices of the layers.
+    most : WeightMode
+        Precision of the layers that are not probed, for `Measure.LOGIT_KL`.
+    seed : int
+        Of the choice of images, of labels and of the Hutchinson vectors.
+    """
+    if measure is Measure.KL:
+        found: Sensitivity = {name: scores(bench.network.weight(name)) for name in menu.names}
+    elif measure is Measure.LOGIT_KL:
+        quantised = bench.calibrated(menu.uniform(most), seed=seed)
+        images, _ = _images(bench, PROBE_IMAGES, seed=seed)
+        found = logit_divergence(quantised, menu.choices, images)
+    else:
+        images, labels = _images(bench, CURVATURE_IMAGES, seed=seed)
+        if measure is Measure.HESSIAN:
+            found = hessian(bench.network, menu.choices, images, labels, seed=seed)
+        else:
+            found = fisher(bench.network, menu.choices, images, seed=seed)
+    return {name: {m: float(found[name][m]) for m in menu.choices[name]} for name in menu.names}
+
+
+def _images(bench: Workbench, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Training images float32 [n, 1, H, W] and labels int64 [n]."""
+    random = np.random.default_rng(seed)
+    chosen = random.choice(len(bench.train_set), min(count, len(bench.train_set)), replace=False)
+    part = bench.train_set.take(chosen)
+    return to_input(torch.from_numpy(part.images)), torch.from_numpy(part.labels)
