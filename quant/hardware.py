@@ -44,11 +44,11 @@ class Candidate:
 
     @property
     def configuration(self) -> str | None:
-        """Name of the array in the catalogue, if it is one of those."""
+        """Name in the catalogue of an array of this kind, rows, columns and lanes, if any."""
         if not isinstance(self.table.array, ArrayFigures):
             return None
-        config = self.table.array.config
-        return next((n for n, e in CATALOG.items() if e.config.array == config), None)
+        name = self.table.array.config.name
+        return next((n for n, e in CATALOG.items() if e.config.array.name == name), None)
 
     def unreachable(self, wishes: Wishes) -> dict[Resource, float]:
         """Limits that no allocation keeps, each with the least that one takes; before training."""

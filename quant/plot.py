@@ -71,7 +71,7 @@ def plot_pareto(request: Request, outcome: Outcome, result: Mapping[str, Any], p
     if Resource.SIZE in limits:
         left.axvline(limits[Resource.SIZE] / eight, color=LIMIT, linestyle="--", linewidth=1)
     other = LIMITED.get(objective)
-    if objective in AXES and other in limits:
+    if objective in AXES and other is not None and other in limits:
         last.axvline(limits[other] / AXES[objective][0], color=LIMIT, linestyle="--", linewidth=1)
     _note(left, 100 * outcome.float_validation, "float")
     _note(left, least, "accuracy target")

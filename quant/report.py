@@ -152,6 +152,7 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
         "method": request.method.value,
         "targets": targets(request),
         "targets_met": targets_met(outcome),
+        "smallest_validation_drop": min(visit.drop for visit in outcome.visits),
         "budgets": budget_entries(outcome),
         "hardware": {
             "table": table.name,
@@ -274,8 +275,8 @@ def failures(result: Mapping[str, Any], outcome: Outcome) -> list[str]:
     for entry in result["budgets"]:
         if not entry["met"]:
             resource = Resource(entry["resource"])
-            least = shown(entry["smallest_reachable"], resource)
-            lines.append(f"{resource.option} missed; smallest reachable: {least}")
+            smallest = shown(entry["smallest_reachable"], resource)
+            lines.append(f"{resource.option} missed; smallest reachable: {smallest}")
     return lines
 
 

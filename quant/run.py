@@ -52,13 +52,13 @@ def run(request: Request) -> bool:
         if request.pareto is not None:
             met = walk(session, jobs)
         else:
-            outcome = _searched(session, jobs)
+            outcome = _searched(session, jobs, console, began)
     if request.pareto is None:
         met = write_results(session.request, bench, outcome)
         print_report(session.request, bench, outcome, met)
     session.best.delete()
     shutil.rmtree(request.state, ignore_errors=True)
-    console.print(f"{time.perf_counter() - began:.1f} s")
+    console.print(f"done after {time.perf_counter() - began:.1f} s")
     return met
 
 
@@ -102,11 +102,12 @@ def max_area_um2(request: Request) -> float | None:
     return None if limit is None else area_limit_um2(limit, request.tables[0][1])
 
 
-def _searched(session: Session, jobs: Jobs) -> Outcome:
+def _searched(session: Session, jobs: Jobs, console: Console, began: float) -> Outcome:
     uniform = _start_uniform(session, jobs)
     unreachable = session.hardware.unreachable(session.request.wishes)
     nearest = unreachable and session.request.bits is None
     chosen = leanest(session) if nearest else choose(session)
+    console.print(f"bits chosen and trained after {time.perf_counter() - began:.1f} s")
     return _tested(session, chosen, uniform, jobs)
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click.core import ParameterSource
 
 from quant.data import ImageData
 from quant.errors import QuantError
@@ -146,16 +145,18 @@ def _note_request(request: Request, options: Options, *, resumed: bool) -> None:
 
 
 def _refuse_others(context: typer.Context) -> None:
-    given = [
-        name
-        for name in context.params
-        if name != "resume" and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
+    given = [name for name in context.params if name != "resume" and _given(context, name)]
     if given:
         names = ", ".join("--" + name.replace("_", "-") for name in given)
         raise QuantError(
             f"resume must come alone, since it takes all options of the search, not with {names}"
         )
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    """Whether an option is on the command line; by name, since typer may bring its own click."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _on_terminate(number: int, frame: object) -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from hw.precision import WeightMode
 from quant.budget import Budget
+from quant.resources import Resource
 from quant.sigma import _cluster_sizes, assign_bits, objective
 from quant.zones import BUFFERS, Buffer, Zone, classify, inside_a_buffer
 
-BUDGET = Budget(max_drop=0.01, max_size=0.4)
+BUDGET = Budget(max_drop=0.01, limits={Resource.SIZE: 0.4, Resource.ENERGY: 100.0})
 BUFFER = Buffer(size=0.8, accuracy=0.005)
 
 
@@ -55,6 +56,11 @@ def test_equal_sigmas_are_balanced() -> None:
     assert sorted(mode.bits for mode in modes) == [2, 4, 6, 8]
 
 
+def energy_of(size: float) -> dict[Resource, float]:
+    """Miss the energy's limit by as much as a size misses its own, and keep the size's."""
+    return {Resource.SIZE: 0.1, Resource.ENERGY: 100 * size / 0.4}
+
+
 @pytest.mark.parametrize(
     ("drop", "size", "zone"),
     [
@@ -71,7 +77,9 @@ def test_equal_sigmas_are_balanced() -> None:
     ],
 )
 def test_zones_and_their_edges(drop: float, size: float, zone: Zone) -> None:
-    assert classify(drop=drop, size=size, budget=BUDGET, buffer=BUFFER) is zone
+    for use in ({Resource.SIZE: size, Resource.ENERGY: 0.0}, energy_of(size)):
+        load = BUDGET.load(use)
+        assert classify(drop=drop, load=load, budget=BUDGET, buffer=BUFFER) is zone
 
 
 @pytest.mark.parametrize(
@@ -79,7 +87,8 @@ def test_zones_and_their_edges(drop: float, size: float, zone: Zone) -> None:
     [(0.015, 0.9, True), (0.2, 0.5, True), (0.016, 0.51, False)],
 )
 def test_phase_1_ends_inside_either_buffer(drop: float, size: float, inside: bool) -> None:
-    assert inside_a_buffer(drop=drop, size=size, budget=BUDGET, buffer=BUFFER) is inside
+    load = BUDGET.load(energy_of(size))
+    assert inside_a_buffer(drop=drop, load=load, budget=BUDGET, buffer=BUFFER) is inside
 
 
 def test_the_papers_size_buffers_are_kept() -> None:
@@ -88,7 +97,6 @@ def test_the_papers_size_buffers_are_kept() -> None:
 
 
 DROP = "max_drop must be from 0 (no loss, the smallest that can be asked) to below 1, not "
-SIZE = "max_size must be from 0.25 (every layer at 2 bit, the smallest reachable) to 1, not "
 
 
 @pytest.mark.parametrize(
@@ -97,11 +105,9 @@ SIZE = "max_size must be from 0.25 (every layer at 2 bit, the smallest reachable
         ({"max_drop": -0.01}, f"{DROP}-0.01"),
         ({"max_drop": float("nan")}, f"{DROP}nan"),
         ({"max_drop": 1.0}, f"{DROP}1"),
-        ({"max_size": 0.2}, f"{SIZE}0.2"),
-        ({"max_size": 0.0}, f"{SIZE}0"),
-        ({"max_size": -1.0}, f"{SIZE}-1"),
-        ({"max_size": float("nan")}, f"{SIZE}nan"),
-        ({"max_size": 1.01}, f"{SIZE}1.01"),
+        ({"limits": {Resource.SIZE: 0.0}}, "max_size must be above 0, not 0"),
+        ({"limits": {Resource.ENERGY: -1.0}}, "max_energy must be above 0, not -1"),
+        ({"limits": {Resource.BOPS: float("nan")}}, "max_bops must be above 0, not nan"),
     ],
 )
 def test_impossible_budgets_are_refused(values: dict[str, Any], text: str) -> None:
@@ -110,5 +116,11 @@ def test_impossible_budgets_are_refused(values: dict[str, Any], text: str) -> No
     assert str(caught.value) == text
 
 
-def test_the_smallest_reachable_size_can_be_asked_for() -> None:
-    assert Budget(max_size=0.25, max_drop=0).met(drop=0, size=0.25)
+def test_the_load_is_that_of_the_tightest_limit() -> None:
+    budget = Budget(max_drop=0, limits={Resource.SIZE: 10.0, Resource.LATENCY: 4.0})
+    use = {Resource.SIZE: 10.0, Resource.LATENCY: 5.0, Resource.ENERGY: 1e9}
+    assert budget.load(use) == 1.25
+    assert budget.worst(use) is Resource.LATENCY
+    assert not budget.met(drop=0, use=use)
+    assert budget.met(drop=0, use={**use, Resource.LATENCY: 4.0})
+    assert Budget(max_drop=0).load(use) == 0

@@ -12,6 +12,7 @@ from quant.budget import Budget
 from quant.divergence import divergence, scores
 from quant.objective import Objective, best_known
 from quant.refine import Problem, RefineSettings, refine
+from quant.resources import Resource
 from quant.visits import OutOfStepsError, Visit, best_visit
 from quant.zones import Buffer
 from synth.table import LayerCost
@@ -19,6 +20,13 @@ from synth.table import LayerCost
 torch.set_num_threads(1)
 
 Bits = Mapping[str, WeightMode]
+
+
+def sized(max_drop: float, max_size: float) -> Budget:
+    """Limit the size, relative to 8 bit."""
+    return Budget(max_drop=max_drop, limits={Resource.SIZE: max_size})
+
+
 NAMES = "abcd"
 SCORE = {"a": 8.0, "b": 4.0, "c": 2.0, "d": 1.0}
 """Layer a is the most sensitive; each step down raises a score by half."""
@@ -48,7 +56,9 @@ class Laboratory:
         drop = sum(self.loss[n] * (4 - mode.value) for n, mode in bits.items())
         total = sum(mode.bits for mode in bits.values())
         cost = LayerCost(size_bits=total, array_energy_pj=10.0 * total)
-        return Visit(label=label, bits=dict(bits), drop=drop, size=total / 32, cost=cost)
+        return Visit(
+            label=label, bits=dict(bits), drop=drop, use={Resource.SIZE: total / 32}, cost=cost
+        )
 
 
 def bits_of(text: str) -> Bits:
@@ -72,34 +82,34 @@ HARMLESS = dict.fromkeys(NAMES, 0.0)
 
 
 def test_over_size_takes_two_bits_from_the_two_layers_of_lowest_score() -> None:
-    visits = searched("8888", Budget(max_drop=0.5, max_size=0.5), HARMLESS, steps=2)
+    visits = searched("8888", sized(0.5, 0.5), HARMLESS, steps=2)
     assert path(visits) == ["8888", "8866"]
     assert visits[1].label == "phase 2: size"
 
 
 def test_inaccurate_adds_two_bits_to_the_two_layers_of_highest_score() -> None:
     loss = dict.fromkeys(NAMES, 0.1)
-    visits = searched("2222", Budget(max_drop=0.0, max_size=1), loss, steps=2)
+    visits = searched("2222", sized(0.0, 1), loss, steps=2)
     assert path(visits) == ["2222", "4422"]
     assert visits[1].label == "phase 2: accuracy"
 
 
 def test_a_narrow_miss_moves_one_layer() -> None:
-    visits = searched("6644", Budget(max_drop=0.5, max_size=0.6), HARMLESS, steps=2)
+    visits = searched("6644", sized(0.5, 0.6), HARMLESS, steps=2)
     assert path(visits) == ["6644", "6642"]
 
 
 def test_both_targets_are_reached_where_they_can_be() -> None:
     loss = {"a": 0.02, "b": 0.0, "c": 0.0, "d": 0.0}
-    visits = searched("8888", Budget(max_drop=0.01, max_size=0.5), loss)
-    best = best_visit(visits, Budget(max_drop=0.01, max_size=0.5), margin=0)
+    visits = searched("8888", sized(0.01, 0.5), loss)
+    best = best_visit(visits, sized(0.01, 0.5), margin=0)
     assert path([best]) == ["8222"]
 
 
 def test_slack_is_spent_on_energy_until_a_target_breaks() -> None:
     loss = {"a": 0.1, "b": 0.1, "c": 0.0, "d": 0.0}
-    visits = searched("8866", Budget(max_drop=0.01, max_size=1), loss)
-    boldest = problem(Budget(max_drop=0.01, max_size=1)).boldest(visits)
+    visits = searched("8866", sized(0.01, 1), loss)
+    boldest = problem(sized(0.01, 1)).boldest(visits)
     assert boldest is not None
     assert path([boldest]) == ["8822"]
     assert {visit.label for visit in visits[1:]} == {"phase 2: energy"}
@@ -107,7 +117,7 @@ def test_slack_is_spent_on_energy_until_a_target_breaks() -> None:
 
 def test_recovery_lets_slack_go_beyond_the_target_and_no_further() -> None:
     loss = dict.fromkeys(NAMES, 0.004)
-    budget = Budget(max_drop=0.01, max_size=1)
+    budget = sized(0.01, 1)
     strict = searched("8888", budget, loss)
     lenient = searched("8888", budget, loss, recovery=0.01)
     drops = [
@@ -123,32 +133,38 @@ def test_recovery_lets_slack_go_beyond_the_target_and_no_further() -> None:
 
 def test_no_allocation_is_visited_twice() -> None:
     loss = {"a": 0.01, "b": 0.01, "c": 0.01, "d": 0.01}
-    visits = searched("8642", Budget(max_drop=0.012, max_size=0.45), loss)
+    visits = searched("8642", sized(0.012, 0.45), loss)
     assert len(set(path(visits))) == len(visits)
 
 
 def test_an_unreachable_target_ends_by_patience() -> None:
     loss = dict.fromkeys(NAMES, 0.2)
-    visits = searched("8888", Budget(max_drop=0.0, max_size=0.25), loss, patience=2)
+    visits = searched("8888", sized(0.0, 0.25), loss, patience=2)
     assert len(visits) < 12
 
 
 def test_steps_that_run_out_end_the_phase_quietly() -> None:
-    visits = searched("8888", Budget(max_drop=0.5, max_size=0.25), HARMLESS, steps=3)
+    visits = searched("8888", sized(0.5, 0.25), HARMLESS, steps=3)
     assert len(visits) == 3
 
 
 def test_the_cap_on_steps_holds() -> None:
-    visits = searched("8888", Budget(max_drop=0.5, max_size=0.25), HARMLESS, max_steps=4)
+    visits = searched("8888", sized(0.5, 0.25), HARMLESS, max_steps=4)
     assert len(visits) == 5
 
 
 def visit(drop: float, size: float, energy: float) -> Visit:
-    return Visit(label="", bits={}, drop=drop, size=size, cost=LayerCost(array_energy_pj=energy))
+    return Visit(
+        label="",
+        bits={},
+        drop=drop,
+        use={Resource.SIZE: size},
+        cost=LayerCost(array_energy_pj=energy),
+    )
 
 
 def test_best_visit_prefers_a_margin_then_targets_then_the_smaller_miss() -> None:
-    budget = Budget(max_drop=0.01, max_size=0.4)
+    budget = sized(0.01, 0.4)
     spare, dear = visit(0.005, 0.4, 2.0), visit(0.001, 0.4, 3.0)
     met, missed, far = visit(0.009, 0.3, 1.0), visit(0.011, 0.3, 1.0), visit(0.0, 0.8, 1.0)
     assert best_visit([far, missed, met, dear, spare], budget, margin=0.003) is spare
@@ -180,7 +196,7 @@ def test_steps_skip_precisions_that_the_hardware_lacks() -> None:
     laboratory = Laboratory(HARMLESS, 2)
     visits = [laboratory(bits_of("8888"), "start", None)]
     modes = (WeightMode.W2, WeightMode.W4, WeightMode.W8)
-    refine(visits, replace(problem(Budget(max_drop=0.5, max_size=0.3)), modes=modes), laboratory)
+    refine(visits, replace(problem(sized(0.5, 0.3)), modes=modes), laboratory)
     assert path(visits) == ["8888", "8844"]
 
 

@@ -21,9 +21,10 @@ from hw.precision import WeightMode
 from quant.files import save_tensors
 from quant.jobs import InProcess, LocalProcesses
 from quant.models import build
+from quant.options import DEFAULT_TABLE
 from quant.qat import QatSettings
 from quant.report import COSTS
-from quant.search import DEFAULT_TABLE, main
+from quant.search import main
 from quant.train import TrainSettings, train
 from quant.workbench import Source, Workbench, train_uniform
 from synth.table import (
@@ -221,10 +222,20 @@ def test_a_search_runs_with_a_table_that_knows_an_area_only(
     assert (out / "pareto.png").stat().st_size > 10_000
 
 
-def test_a_size_below_what_the_hardware_can_is_refused() -> None:
-    assert refused("--cost-table", str(UNPU)) == (
-        "max_size must be from 0.5 (every layer at 4 bit, the smallest reachable) to 1, not 0.4"
-    )
+def test_a_size_below_what_the_hardware_can_ends_untrained_with_the_smallest(
+    options: list[str], tmp_path: Path
+) -> None:
+    found = search(*options, "--cost-table", str(UNPU), "--out", str(tmp_path))
+    assert found.exit_code == 3
+    text = " ".join(found.stdout.split())
+    assert "max_size missed; smallest reachable: 308.3 kbit" in text
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert [visit["label"] for visit in result["visits"]] == ["smallest size"]
+    assert {*result["allocation"].values()} == {4}
+    (budget,) = result["budgets"]
+    assert budget["limit"] == 0.4 * 8 * 77_072
+    assert budget["smallest_reachable"] == budget["value"] == 4 * 77_072
+    assert budget["met"] is result["targets_met"]["size"] is False
 
 
 def test_an_unreachable_target_ends_with_status_3_and_the_best_found(
@@ -234,8 +245,10 @@ def test_an_unreachable_target_ends_with_status_3_and_the_best_found(
     found = search(*options, *tight, "--out", str(tmp_path))
     assert found.exit_code == 3
     assert "targets NOT met" in found.stdout
+    assert "max_drop missed; smallest drop reached on validation images: " in found.stdout
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["targets_met"]["all"] is False
+    assert result["smallest_validation_drop"] > 0
     assert len(result["allocation"]) == LAYERS
 
 
@@ -278,12 +291,6 @@ def refused(*options: str) -> str:
     assert done.stderr.endswith("\n")
     assert done.stderr.count("\n") == 1
     return done.stderr.rstrip("\n")
-
-
-def test_an_impossible_size_names_the_smallest_reachable() -> None:
-    assert refused("--max-size", "0.2") == (
-        "max_size must be from 0.25 (every layer at 2 bit, the smallest reachable) to 1, not 0.2"
-    )
 
 
 @pytest.mark.parametrize("value", ["nan", "-0.5"])
