@@ -147,7 +147,7 @@ def _note_request(request: Request, options: Options, *, resumed: bool) -> None:
 def _refuse_others(context: typer.Context) -> None:
     given = [name for name in context.params if name != "resume" and _given(context, name)]
     if given:
-        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        names = ", ".join("--" + name.replace("_", "-") for name in sorted(given))
         raise QuantError(
             f"resume must come alone, since it takes all options of the search, not with {names}"
         )

@@ -130,6 +130,12 @@ def options(data: Path, weights: Path, table: Path) -> list[str]:
     return [*(str(part) for pair in values.items() for part in pair), *fixed]
 
 
+def on(path: Path, options: list[str]) -> list[str]:
+    """Take another cost table instead; two would be a choice."""
+    place = options.index("--cost-table")
+    return [*options[: place + 1], str(path), *options[place + 2 :]]
+
+
 def test_a_whole_search_meets_its_targets_and_writes_all_files(
     options: list[str], tmp_path: Path
 ) -> None:
@@ -179,9 +185,8 @@ def test_a_whole_search_meets_its_targets_and_writes_all_files(
 def test_a_search_runs_with_a_hand_written_table_of_other_hardware(
     options: list[str], tmp_path: Path
 ) -> None:
-    by_hand = ["--cost-table", str(UNPU), "--qat-steps", "4"]
-    targets = ["--max-drop", "0.5", "--max-size", "0.6"]
-    found = search(*options, *by_hand, *targets, "--out", str(tmp_path))
+    targets = ["--max-drop", "0.5", "--max-size", "0.6", "--qat-steps", "4"]
+    found = search(*on(UNPU, options), *targets, "--out", str(tmp_path))
     assert found.exit_code == 0
     text = " ".join(found.stdout.split())
     assert "unavailable in unpu: energy_pj at W4: needs array.energy_per_mac_pj.W4" in text
@@ -212,7 +217,7 @@ def test_a_search_runs_with_a_table_that_knows_an_area_only(
     path.write_text(json.dumps({"name": "area", "array": array}))
     tight = ["--max-drop", "0.9", "--max-size", "0.3", "--qat-steps", "4"]
     out = tmp_path / "out"
-    found = search(*options, "--cost-table", str(path), *tight, "--out", str(out))
+    found = search(*on(path, options), *tight, "--out", str(out))
     assert found.exit_code == 0
     result = json.loads((out / "result.json").read_text())
     assert result["objective"] == "size_bits"
@@ -225,7 +230,7 @@ def test_a_search_runs_with_a_table_that_knows_an_area_only(
 def test_a_size_below_what_the_hardware_can_ends_untrained_with_the_smallest(
     options: list[str], tmp_path: Path
 ) -> None:
-    found = search(*options, "--cost-table", str(UNPU), "--out", str(tmp_path))
+    found = search(*on(UNPU, options), "--out", str(tmp_path))
     assert found.exit_code == 3
     text = " ".join(found.stdout.split())
     assert "max_size missed; smallest reachable: 308.3 kbit" in text
@@ -248,7 +253,9 @@ def test_an_unreachable_target_ends_with_status_3_and_the_best_found(
     assert "max_drop missed; smallest drop reached on validation images: " in found.stdout
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["targets_met"]["all"] is False
-    assert result["smallest_validation_drop"] > 0
+    best = max(visit["validation_accuracy"] for visit in result["visits"])
+    least = result["validation_accuracy"]["float"] - best
+    assert result["smallest_validation_drop"] == pytest.approx(least, abs=1e-12)
     assert len(result["allocation"]) == LAYERS
 
 
@@ -342,3 +349,104 @@ def test_too_few_training_steps(table: Path) -> None:
 
 def test_the_default_table_is_the_committed_one() -> None:
     assert DEFAULT_TABLE == ROOT / "synth" / "tables" / "nangate45-default.json"
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        ["--method", "milp", "--sensitivity", "hessian"],
+        ["--method", "milp", "--sensitivity", "fisher"],
+        ["--method", "milp", "--sensitivity", "kl"],
+        ["--method", "greedy"],
+        ["--method", "auto"],
+        ["--method", "uniform"],
+        ["--method", "sigmaquant"],
+    ],
+    ids=lambda method: "-".join(method[1::2]),
+)
+def test_every_method_keeps_limits_of_any_mix_without_training(
+    options: list[str], method: list[str], tmp_path: Path
+) -> None:
+    limits = ["--max-energy", "0.6", "--max-latency", "90%", "--max-drop", "0.9"]
+    found = search(*options, "--ptq-only", *method, *limits, "--out", str(tmp_path))
+    assert found.exit_code == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    eight, searched = result["cost"]["uniform"]["8"], result["cost"]["searched"]
+    assert searched["energy_pj"] <= 0.6 * eight["energy_pj"]
+    assert searched["latency_ns"] <= 0.9 * eight["latency_ns"]
+    assert [b["resource"] for b in result["budgets"]] == ["energy", "latency"]
+    assert result["method"] == method[1]
+    assert result["targets"] == {"max_drop": 0.9, "max_energy": 0.6, "max_latency": 0.9}
+    assert result["provenance"]["qat"]["total_steps"] == 0
+
+
+def test_a_map_is_replayed_and_gets_all_training_steps(options: list[str], tmp_path: Path) -> None:
+    names = [layer.name for layer in Workbench(source_of(options)).network.layers]
+    bits = {name: (4, 6)[i % 2] for i, name in enumerate(reversed(names))}
+    path = tmp_path / "bits.json"
+    path.write_text(json.dumps(bits))
+    more = ["--map", str(path), "--max-size", "1", "--max-drop", "0.9", "--qat-steps", "4"]
+    assert search(*options, *more, "--out", str(tmp_path / "out")).exit_code == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["allocation"] == bits
+    assert list(result["allocation"]) == names
+    assert [visit["label"] for visit in result["visits"]] == ["map", "final training"]
+    assert result["provenance"]["qat"]["total_steps"] == 4
+
+
+def test_modes_and_the_policy_of_first_and_last_layer_are_kept(
+    options: list[str], tmp_path: Path
+) -> None:
+    more = ["--modes", "2,4", "--first-last", "8", "--max-drop", "0.9", "--qat-steps", "20"]
+    search(*options, *more, "--max-size", "0.5", "--out", str(tmp_path))
+    result = json.loads((tmp_path / "result.json").read_text())
+    for visit in result["visits"]:
+        assert visit["bits"][0] == visit["bits"][-1] == 8
+        assert {*visit["bits"][1:-1]} <= {2, 4}
+
+
+def test_a_front_is_walked_in_one_run(options: list[str], tmp_path: Path) -> None:
+    more = ["--pareto", "energy", "--points", "4", "--ptq-only", "--max-size", "1"]
+    found = search(*options, *more, "--max-drop", "0.9", "--out", str(tmp_path))
+    assert found.exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "front.csv",
+        "front.json",
+        "front.png",
+    ]
+    front = json.loads((tmp_path / "front.json").read_text())
+    energies = [point["energy_pJ"] for point in front["points"]]
+    assert energies == sorted(energies)
+    assert 2 <= len(energies) <= 4
+    assert front["points"][0]["bits"] == " ".join(["2"] * LAYERS)
+    assert len((tmp_path / "front.csv").read_text().splitlines()) == 1 + len(energies)
+
+
+def source_of(options: list[str]) -> Source:
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    return Source(model="resnet8", weights=Path(given["--weights"]), data=Path(given["--data"]))
+
+
+def test_two_tables_and_an_area_that_only_one_keeps(
+    options: list[str], table: Path, tmp_path: Path
+) -> None:
+    large = json.loads(table.read_text())
+    large["name"] = "large"
+    large["array"]["modules"]["pe"]["area_um2"] = 1e6
+    path = tmp_path / "large.json"
+    path.write_text(json.dumps(large))
+    more = ["--cost-table", str(path), "--max-area", "0.01mm2", "--max-drop", "0.9"]
+    found = search(*options, *more, "--ptq-only", "--method", "milp", "--out", str(tmp_path / "o"))
+    assert found.exit_code == 0
+    result = json.loads((tmp_path / "o" / "result.json").read_text())
+    assert result["hardware"]["table"] == "made up"
+    (area,) = result["budgets"]
+    assert area == {
+        "resource": "area",
+        "unit": "um2",
+        "limit": 1e4,
+        "value": 1600.0,
+        "smallest_reachable": 1600.0,
+        "met": True,
+    }
+    assert result["provenance"]["cost_table"]["file"] == table.name
