@@ -63,10 +63,12 @@ def hutchinson(
     gradients = torch.autograd.grad(loss, weights, create_graph=True)
     generator = torch.Generator().manual_seed(seed)
     sums = dict.fromkeys(names, 0.0)
-    for _ in range(VECTORS):
-        signs = [_signs(weight, generator) for weight in weights]
-        products = torch.autograd.grad(gradients, weights, signs, retain_graph=True)
-        for name, sign, product in zip(names, signs, products, strict=True):
+    # layer by layer: signs on all layers at once would cost less, but the blocks between layers,
+    # whose mean is 0, would drown the estimate
+    for name, weight, gradient in zip(names, weights, gradients, strict=True):
+        for _ in range(VECTORS):
+            sign = _signs(weight, generator)
+            (product,) = torch.autograd.grad(gradient, weight, sign, retain_graph=True)
             sums[name] += float((sign * product).sum()) / VECTORS
     for weight, before in zip(weights, needed, strict=True):
         weight.requires_grad_(before)

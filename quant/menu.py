@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hw.precision import WeightMode
-from quant.cost import Prices
 from quant.errors import QuantError
-from quant.graph import Layer
 from quant.objective import Objective, best_known
 from quant.resources import ADDITIVE, Resource
 from synth.table import CostTable, LayerCost
+
+if TYPE_CHECKING:
+    from quant.cost import Prices
+    from quant.graph import Layer
 
 Bits = Mapping[str, WeightMode]
 ACT_BITS = 8

@@ -24,7 +24,7 @@ from quant.zones import BUFFERS, inside_a_buffer
 BUFFER = BUFFERS["balanced"]
 CLOSE = 0.02
 """Relative distance of prices at which `auto` stops to halve it."""
-UNTRAINED_VISITS = 4
+UNTRAINED_VISITS = 3
 """Allocations that `auto` measures where nothing is trained; the time goes into those."""
 
 Choose = Callable[[Session], Visit]
@@ -97,7 +97,8 @@ def auto(session: Session) -> Visit:
     a short training: the price is halved between one that is too low and one that is not. The
     steps that a search of many visits would take go to the final training, which is the same.
 
-    The first candidate is the cheapest one; if its drop is in bounds, nothing else is tried. Should
+    The first candidate is the cheapest one; if its drop is in bounds, nothing else is tried. Where
+    nothing is trained, the cheapest one hardly ever is, and the first is in the middle. Should
     no candidate be promising, the least sensitive allocation within the limits gets what is left.
     """
     problem = problem_of(session)
@@ -123,7 +124,10 @@ def _halve_price(
     bits = exact(menu, session.budget, menu.price)
     low = cap = 0.0 if bits is None else menu.total_price(bits)
     high = menu.total_price(safest)
-    most = session.request.plan.probes if session.request.plan.trains else UNTRAINED_VISITS
+    most = session.request.plan.probes
+    if not session.request.plan.trains:
+        most, cap = UNTRAINED_VISITS, (low + high) / 2
+        bits = exact(menu, session.budget, loss, max_price=cap)
     while True:
         seen = next((visit for visit in session.visits if visit.bits == bits), None)
         if seen is None and bits is not None:

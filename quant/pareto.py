@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from hw.precision import WeightMode
 from quant.files import write_bytes, write_json
@@ -25,7 +26,7 @@ from quant.journal import Entry
 from quant.layers import Snapshot
 from quant.milp import Sensitivity, exact
 from quant.plot import plot_front
-from quant.resources import Resource
+from quant.resources import Resource, shown
 from quant.sensitivity import Measure
 from quant.session import Session
 from quant.visits import Visit
@@ -68,7 +69,7 @@ def candidates(
     return found
 
 
-def walk(session: Session, jobs: Jobs) -> bool:
+def walk(session: Session, jobs: Jobs, console: Console) -> bool:
     """Walk the front and write its files; returns whether a point meets all targets on the test."""
     request = session.request
     assert request.pareto is not None
@@ -82,6 +83,9 @@ def walk(session: Session, jobs: Jobs) -> bool:
     points = [Point(visit=v, test=t.result()) for v, t in zip(visits, tests, strict=True)]
     rows = [_row(session, point, points, request.pareto) for point in points]
     _write(session, rows, points, float_test.result())
+    for resource, least in session.hardware.unreachable(request.wishes).items():
+        console.print(f"{resource.option} missed; smallest reachable: {shown(least, resource)}")
+    console.print(f"front of {len(points)} allocations -> {request.out}", markup=False)
     return any(
         session.budget.met(drop=float_test.result() - p.test, use=p.visit.use) for p in points
     )

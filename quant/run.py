@@ -39,7 +39,8 @@ Uniforms = Mapping[WeightMode, Future[tuple[Snapshot, float]]]
 def run(request: Request) -> bool:
     """Search, write the results, print them; returns whether all targets are met."""
     from quant.pareto import walk
-    from quant.report import print_report, write_results
+    from quant.report import print_report
+    from quant.result import write_results
 
     torch.set_num_threads(1)
     began = time.perf_counter()
@@ -50,7 +51,7 @@ def run(request: Request) -> bool:
     with local_jobs(request.workers) as jobs, SearchProgress(console, request) as progress:
         session = open_session(request, bench, journal, progress)
         if request.pareto is not None:
-            met = walk(session, jobs)
+            met = walk(session, jobs, Console())
         else:
             outcome = _searched(session, jobs, console, began)
     if request.pareto is None:

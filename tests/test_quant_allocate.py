@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from quant.resources import Limit, Resource, parse_limit, shown
 from quant.wishes import Wishes
 from synth.table import ArrayFigures, ArrayParameters, CostTable, EngineFigures, ModuleFigures
 
+ROOT = Path(__file__).parent.parent
 W2, W4, W6, W8 = WeightMode
 NAMES = "abcde"
 
@@ -333,3 +336,11 @@ def test_the_default_table_is_the_catalogues_edge_configuration() -> None:
     ((path, table),) = Options().request(command="").tables
     assert candidate(table).configuration == "edge"
     assert json.loads(path.read_text())["name"] == table.name
+
+
+def test_options_are_checked_without_torch() -> None:
+    code = "import sys, quant.search; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"

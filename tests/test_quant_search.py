@@ -23,7 +23,7 @@ from quant.jobs import InProcess, LocalProcesses
 from quant.models import build
 from quant.options import DEFAULT_TABLE
 from quant.qat import QatSettings
-from quant.report import COSTS
+from quant.result import COSTS
 from quant.search import main
 from quant.train import TrainSettings, train
 from quant.workbench import Source, Workbench, train_uniform

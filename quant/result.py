@@ -1,0 +1,234 @@
+"""The content of result.json, and all files that a search leaves behind."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+from hw.precision import WeightMode
+from quant.budget import ROUNDING
+from quant.cost import INT8_BASELINE, relative_size
+from quant.files import save_tensors, sha256, write_json
+from quant.layers import QuantNetwork, uniform_bits
+from quant.models import WEIGHTS_FOLDER
+from quant.outcome import Outcome
+from quant.plot import plot_pareto
+from quant.request import Request
+from quant.resources import Resource
+from quant.visits import Visit
+from quant.workbench import Workbench
+from synth.table import LayerCost
+
+COSTS = (
+    "size_bits",
+    "cycles",
+    "latency_ns",
+    "energy_pj",
+    "array_energy_pj",
+    "leakage_energy_pj",
+    "scratchpad_energy_pj",
+    "dram_energy_pj",
+    "memory_energy_pj",
+    "scratchpad_read_bits",
+    "scratchpad_write_bits",
+    "dram_read_bits",
+    "dram_write_bits",
+)
+PACKAGES = ("numpy", "torch", "safetensors", "pydantic")
+
+
+def targets_met(outcome: Outcome) -> dict[str, bool]:
+    """Judge the targets, the accuracy on the test images."""
+    drop = outcome.float_test - outcome.searched.test
+    met = {"accuracy": outcome.budget.drop_met(drop)}
+    met |= {entry["resource"]: entry["met"] for entry in budget_entries(outcome)}
+    return {**met, "all": all(met.values())}
+
+
+def budget_entries(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return every limited resource for JSON, in the order of `Resource`.
+
+    `value` and `smallest_reachable` are in `unit`; the latter is the least that any allocation
+    takes on this hardware (of area: the least of the given tables).
+    """
+    hardware, budget = outcome.hardware, outcome.budget
+    entries = []
+    for resource in Resource:
+        if resource is Resource.AREA:
+            if outcome.max_area_um2 is None:
+                continue
+            limit, value = outcome.max_area_um2, hardware.area_um2 or 0.0
+            smallest = outcome.smallest_area_um2 or 0.0
+        elif resource in budget.limits:
+            limit, value = budget.limits[resource], outcome.chosen.use[resource]
+            smallest = hardware.menu.smallest(resource)
+        else:
+            continue
+        entries.append(
+            {
+                "resource": resource.value,
+                "unit": resource.unit,
+                "limit": limit,
+                "value": value,
+                "smallest_reachable": smallest,
+                "met": value <= limit * (1 + ROUNDING),
+            }
+        )
+    return entries
+
+
+def targets(request: Request) -> dict[str, float | str]:
+    """Return the targets as they were given: shares as numbers, others with their unit."""
+    return {
+        "max_drop": request.wishes.max_drop,
+        **{
+            resource.option: limit.value if limit.relative else f"{limit.value:g}{resource.unit}"
+            for resource, limit in request.wishes.limits.items()
+        },
+    }
+
+
+def write_results(request: Request, bench: Workbench, outcome: Outcome) -> bool:
+    """Write all files of a search; returns whether all targets are met."""
+    result = result_of(request, bench, outcome)
+    quantised = QuantNetwork(bench.network, outcome.chosen.bits)
+    quantised.restore(outcome.searched.snapshot)
+    about = {"model": request.model, "seed": str(request.seed)}
+    folded = {
+        f"{name}.{kind}": tensor
+        for name, pair in bench.network.folded().items()
+        for kind, tensor in zip(("weight", "bias"), pair, strict=True)
+    }
+    out = request.out
+    save_tensors(dict(bench.teacher.state_dict()), out / "float.safetensors", metadata=about)
+    save_tensors(folded, out / "folded.safetensors", metadata=about)
+    save_tensors(quantised.tensors(), out / "quantised.safetensors", metadata=about)
+    plot_pareto(request, outcome, result, out / "pareto.png")
+    write_json(out / "result.json", result)
+    return bool(result["targets_met"]["all"])
+
+
+def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
+    """Return the content of result.json."""
+    layers, bits = bench.network.layers, outcome.chosen.bits
+    table, prices = outcome.hardware.table, outcome.hardware.prices
+    w8 = uniform_bits(bench.network, WeightMode.W8)
+    costs = prices.layer_costs(bits)
+    used = {*bits.values()}
+    cost: dict[str, Any] = {
+        "searched": cost_entry(prices.network_cost(bits)),
+        "uniform": {
+            str(mode.bits): cost_entry(prices.network_cost(uniform_bits(bench.network, mode)))
+            for mode in outcome.uniform
+        },
+    }
+    if INT8_BASELINE in table.baselines:
+        baseline = table.baseline(INT8_BASELINE)
+        if WeightMode.W8 in baseline.weight_modes:
+            cost["int8_mac"] = cost_entry(prices.network_cost(w8, array=baseline))
+        if used <= {*baseline.weight_modes}:
+            same_weights = prices.network_cost(bits, array=baseline)
+            cost["int8_mac_same_weights"] = cost_entry(same_weights)
+    return {
+        "model": request.model,
+        "data": {
+            "folder": str(request.data),
+            "images": {
+                "train": len(bench.train_set),
+                "validation": len(bench.images.validation),
+                "test": len(bench.images.test),
+            },
+        },
+        "seed": request.seed,
+        "method": request.method.value,
+        "targets": targets(request),
+        "targets_met": targets_met(outcome),
+        "smallest_validation_drop": min(visit.drop for visit in outcome.visits),
+        "budgets": budget_entries(outcome),
+        "hardware": {
+            "table": table.name,
+            "configuration": outcome.hardware.configuration,
+            "area_um2": outcome.hardware.area_um2,
+        },
+        "allocation": {name: mode.bits for name, mode in bits.items()},
+        "relative_size": relative_size(layers, bits),
+        "accuracy": {
+            "float": outcome.float_test,
+            "searched": outcome.searched.test,
+            "uniform": {str(mode.bits): t.test for mode, t in outcome.uniform.items()},
+        },
+        "validation_accuracy": {
+            "float": outcome.float_validation,
+            "searched": outcome.searched.validation,
+            "uniform": {str(mode.bits): t.validation for mode, t in outcome.uniform.items()},
+        },
+        "objective": outcome.hardware.menu.objective.value,
+        "cost": cost,
+        "unavailable_costs": [{"cost": g.cost, "needs": g.needs} for g in table.unavailable],
+        "layers": [
+            {
+                "name": layer.name,
+                "bits": bits[layer.name].bits,
+                "sigma": outcome.sigma[layer.name],
+                "kl": outcome.scores[layer.name][bits[layer.name]],
+                **(
+                    {}
+                    if outcome.sensitivity is None
+                    else {"sensitivity": outcome.sensitivity[layer.name].get(bits[layer.name])}
+                ),
+                "macs": layer.shape.macs,
+                **cost_entry(costs[layer.name]),
+            }
+            for layer in layers
+        ],
+        "visits": [visit_entry(visit, bench, outcome) for visit in outcome.visits],
+        "provenance": provenance(request, bench, outcome),
+    }
+
+
+def cost_entry(cost: LayerCost) -> dict[str, float | None]:
+    """Return a cost for JSON; `energy_pj` is the array's, leakage included, memories apart.
+
+    None is what the cost table cannot give.
+    """
+    return {name: getattr(cost, name) for name in COSTS}
+
+
+def visit_entry(visit: Visit, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
+    """Return a visit for JSON."""
+    return {
+        "label": visit.label,
+        "bits": [mode.bits for mode in visit.bits.values()],
+        "validation_accuracy": outcome.float_validation - visit.drop,
+        "relative_size": relative_size(bench.network.layers, visit.bits),
+        "energy_pj": visit.cost.energy_pj,
+        "latency_ns": visit.cost.latency_ns,
+        "cycles": visit.cost.cycles,
+        "chosen": visit is outcome.chosen,
+    }
+
+
+def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
+    """Return what made the result."""
+    weights = request.weights or WEIGHTS_FOLDER / f"{request.model}.safetensors"
+    plan = request.plan
+    return {
+        "command": request.command,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in PACKAGES},
+        },
+        "qat": {
+            "total_steps": plan.total_steps,
+            "steps_per_visit": plan.probe_steps,
+            "batch": plan.batch,
+        },
+        "weights": {"sha256": sha256(weights), **bench.metadata},
+        "data_sha256": dict(sorted(bench.images.sha256.items())),
+        "cost_table": {
+            "name": outcome.hardware.table.name,
+            "file": outcome.hardware.path.name,
+            "sha256": sha256(outcome.hardware.path),
+        },
+    }

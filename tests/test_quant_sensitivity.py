@@ -1,0 +1,119 @@
+"""Sensitivities against what they are defined as, on a network small enough to differentiate."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hw.precision import WeightMode
+from quant.calibrate import fit_activations
+from quant.curvature import fisher, hessian, hutchinson, perturbation
+from quant.data import ImageSet
+from quant.graph import Network, trace
+from quant.layers import QuantNetwork
+from quant.probes import logit_divergence
+
+torch.set_num_threads(1)
+
+NAMES = ("first", "second")
+CHOICES = dict.fromkeys(NAMES, tuple(WeightMode))
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(1, 3, 3)
+        self.norm = nn.BatchNorm2d(3)
+        self.relu = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.second = nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.relu(self.norm(self.first(x)))
+        return self.second(self.flatten(self.pool(hidden)))  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def network() -> Network:
+    return trace(Tiny().eval(), torch.zeros(1, 1, 6, 6))
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(12, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+
+
+def test_probes_are_the_divergence_of_one_layer_at_a_time(network: Network, images: Tensor) -> None:
+    quantised = QuantNetwork(network, dict.fromkeys(NAMES, WeightMode.W8))
+    pixels = (images[:, 0] * 255).to(torch.uint8).numpy()
+    labels = torch.zeros(12, dtype=torch.int64).numpy()
+    fit_activations(quantised, ImageSet(images=pixels, labels=labels), batches=1)
+    before = quantised.snapshot()
+    found = logit_divergence(quantised, CHOICES, images)
+    after = quantised.snapshot()
+    assert after.bits == before.bits
+    assert all(after.state[name].equal(before.state[name]) for name in before.state)
+    for name in NAMES:
+        assert found[name][WeightMode.W8] == 0
+        assert found[name][WeightMode.W2] > found[name][WeightMode.W6] >= 0
+    # the last layer has no norm behind it, so its probe is the plain definition on these images
+    with torch.no_grad():
+        for norm in (m for m in quantised.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.train()
+        p = functional.softmax(quantised(images), dim=1)
+        quantised.layer("second").mode = WeightMode.W2
+        q = functional.softmax(quantised(images), dim=1)
+    expected = float((p * (p / q).log()).sum(dim=1).mean())
+    assert found["second"][WeightMode.W2] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_trace_is_near_that_of_the_exact_hessian(network: Network, images: Tensor) -> None:
+    labels = torch.arange(12) % 4
+    layer = network.module.get_submodule("second")
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+
+    def loss(value: Tensor) -> Tensor:
+        logits = torch.func.functional_call(network.module, {"second.weight": value}, (images,))
+        return functional.cross_entropy(logits, labels)
+
+    exact = torch.autograd.functional.hessian(loss, weight.detach())  # type: ignore[no-untyped-call]
+    trace_exact = float(exact.reshape(weight.numel(), weight.numel()).trace())
+    runs = [hutchinson(network, NAMES, images, labels, seed=seed)["second"] for seed in range(40)]
+    assert sum(runs) / len(runs) == pytest.approx(trace_exact, rel=0.1)
+    assert not weight.requires_grad or weight.grad is None
+
+
+def test_second_order_measures_fall_with_bits(network: Network, images: Tensor) -> None:
+    labels = torch.arange(12) % 4
+    for found in (
+        hessian(network, CHOICES, images, labels, seed=0),
+        fisher(network, CHOICES, images, seed=0),
+    ):
+        for name in NAMES:
+            values = [found[name][mode] for mode in WeightMode]
+            assert values == sorted(values, reverse=True)
+            assert values[-1] >= 0
+        assert found["second"][WeightMode.W2] > found["second"][WeightMode.W8]  # convex in these
+
+
+def test_fisher_is_the_mean_squared_gradient_times_the_squared_perturbation(
+    network: Network, images: Tensor
+) -> None:
+    found = fisher(network, CHOICES, images[:1], seed=0)["second"][WeightMode.W2]
+    layer = network.module.get_submodule("second")
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    squared = perturbation(weight, WeightMode.W2).square()
+    options = []
+    for label in range(4):  # the label is drawn; one of them it must be
+        logits = network.module(images[:1])
+        loss = functional.cross_entropy(logits, torch.tensor([label]))
+        weight.requires_grad_(True)
+        logits = network.module(images[:1])
+        loss = functional.cross_entropy(logits, torch.tensor([label]))
+        (gradient,) = torch.autograd.grad(loss, weight)
+        options.append(0.5 * float((gradient.square() * squared).sum()))
+    assert any(found == pytest.approx(option, rel=1e-5) for option in options)
