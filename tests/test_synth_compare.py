@@ -12,7 +12,7 @@ import typer
 from hw.catalog import named
 from hw.config import ArrayConfig, Multiplier, PEKind, Stage
 from hw.precision import WeightMode
-from synth.characterise import Characterised, designs_sha256
+from synth.characterise import Characterised, baselines, designs_sha256
 from synth.compare import PAPER, entry, goals, markdown, ratios
 from synth.compare import main as command
 from synth.kinds import described, kinds, variants
@@ -136,11 +136,13 @@ def test_committed_comparison_is_of_all_kinds_as_they_are_now() -> None:
         assert kind["design_sha256"] == designs_sha256([config]), "run `make compare`"
 
 
-def test_default_registers_are_those_that_the_comparison_chose() -> None:
-    for kind in _committed()["kinds"].values():
-        config = ArrayParameters.model_validate(kind["parameters"]).config()
-        default = next(c for c in kinds().values() if c.pe is config.pe)
+def test_cost_tables_are_of_the_variants_that_the_comparison_chose() -> None:
+    edge = named("edge").array
+    for default in (edge, *baselines(edge).values()):
+        chosen = _committed()["kinds"][default.pe.value]["parameters"]
+        config = ArrayParameters.model_validate(chosen).config()
         assert (config.stages, config.multiplier) == (default.stages, default.multiplier)
+        assert Stage.GROUP not in config.stages or config.group == default.group
 
 
 def test_committed_comparison_favours_the_default_among_arrays_of_no_more_lanes() -> None:
