@@ -1,8 +1,8 @@
 """Our static timing against OpenSTA's: ``python -m synth.sta -o docs/opensta.json``.
 
 Every module of an array of every kind of PE, mapped to NanGate 45 nm, under the same loads,
-wire-load model, arrivals and slews. They must agree within `LIMIT`. What is known to differ: OpenSTA
-takes a pin's capacitance for rising and falling edges apart, we take one.
+wire-load model, arrivals and slews. They must agree within `LIMIT`. What is known to differ:
+OpenSTA takes a pin's capacitance for rising and falling edges apart, we take one.
 """
 
 from __future__ import annotations
