@@ -111,8 +111,8 @@ class LayerSample:
 
     Parameters
     ----------
-    act : uint8 [64, K]
-        Activations: `GROUPS` groups of `GROUP_PIXELS` pixels (of a dense layer, the images).
+    act : uint8 [64, K], of a dense layer [8, K]
+        Activations: `GROUPS` groups of `GROUP_PIXELS` pixels, or the images.
     weight : mapping of WeightMode to int8 [K, M]
         Weights at each precision.
     """
@@ -133,7 +133,7 @@ def layer_samples(
     images : float32 [8, 1, H, W]
         One per group of pixels.
     names : sequence of str
-        Layers.
+        Layers; grouped convolutions that are not depthwise are left out of the result.
     seed : int
         Of the places of the groups.
     """
@@ -165,6 +165,8 @@ def layer_samples(
         chosen, matrix = slice(0, OUTPUTS), weight_matrix
         if isinstance(layer.layer, nn.Conv2d):
             conv: Any = layer.layer
+            if conv.groups > 1 and (conv.in_channels, conv.out_channels) != (conv.groups,) * 2:
+                continue
             if conv.groups > 1:
                 means = act.float().mean(dim=(0, 2, 3))
                 first = int(means.argsort()[len(means) // 2]) // BLOCK * BLOCK

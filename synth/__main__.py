@@ -133,7 +133,7 @@ def main(
     clock_ns: ClockNs = 1.65,
     liberty_file: LibertyFile = NANGATE,
     node_nm: Annotated[
-        float | None, typer.Option(help="Node in nm; needed with a Liberty file of your own.")
+        float | None, typer.Option(help="Node in nm, if the library is not a named one.")
     ] = None,
     operand_file: OperandFile = OPERANDS,
     products: Products = PRODUCTS,
@@ -147,8 +147,6 @@ def main(
 ) -> None:
     """Map the array and its INT8 baselines to standard cells; write their costs as a table."""
     with one_line("synth"):
-        if liberty_file not in NAMED and node_nm is None:
-            raise ValueError("node_nm must be given with another library; add --node-nm")
         source = find(liberty_file)
         source = source if node_nm is None else replace(source, node_nm=node_nm)
         array = chosen_config(config, pe, rows, cols, lanes)

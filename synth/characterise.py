@@ -17,7 +17,9 @@ from hw.control import Control
 from hw.edge import ActEdge, WeightEdge
 from hw.pe import make_pe
 from hw.precision import WeightMode
+from hw.schedule import steps_of_weights
 from hw.verilog import to_rtlil
+from sim.bench.tiles import Tile
 from synth.cells import Library
 from synth.drive import SLEW_NS
 from synth.jobs import Job, Runner
@@ -69,8 +71,7 @@ class Bench:
     products : int
         Multiply-accumulates of a PE on which energy is measured, per mode.
     thorough : bool
-        Whether all recipes are tried, or those only that a thorough comparison chose for some
-        module (docs/compare.json).
+        Whether all recipes are tried on PEs, or four only.
     engine : Engine
         Which build of Yosys maps.
     """
@@ -171,7 +172,7 @@ def characterise(config: ArrayConfig, bench: Bench) -> Characterised:
     tried = {
         module: _front_measured(c, module, eight, config, bench) for module, c in candidates.items()
     }
-    chosen = {module: _best(module, c, bench) for module, c in tried.items()}
+    chosen = {module: _best(module, c, config, bench) for module, c in tried.items()}
     jobs = {
         (module, mode): _measure_job(chosen[module], module, recordings[mode], config, bench)
         for module in MODULES
@@ -210,7 +211,13 @@ def characterise(config: ArrayConfig, bench: Bench) -> Characterised:
         for module in MODULES
     }
     return Characterised(
-        cost=ArrayCost(parameters=ArrayParameters.of(config), modules=modules),
+        cost=ArrayCost(
+            parameters=ArrayParameters.of(config),
+            sampled_utilisation={
+                mode.name: utilisation(mode, config, bench) for mode in WeightMode
+            },
+            modules=modules,
+        ),
         chosen=chosen,
         tried=tried,
         recordings=recordings,
@@ -219,25 +226,44 @@ def characterise(config: ArrayConfig, bench: Bench) -> Characterised:
 
 def step_fj(energy: Measured, mode: WeightMode, config: ArrayConfig, bench: Bench) -> float:
     """Energy of a step, mean over the network: each layer by the steps that its work takes."""
-    shares = _shares(energy, mode, config, bench)
+    shares = _shares(mode, config, bench)
     return sum(share * run.step_fj for share, run in zip(shares, energy.runs, strict=True))
 
 
-def _shares(energy: Measured, mode: WeightMode, config: ArrayConfig, bench: Bench) -> list[float]:
+def _shares(mode: WeightMode, config: ArrayConfig, bench: Bench) -> list[float]:
     """Share of each run in the steps that the network's work takes."""
     tiles = sample_tiles(bench.operands, mode, config, products=bench.products)
     steps = [
-        bench.operands.layers[name].share * spent.steps / sum(tile.act.shape[1] for tile in run)
-        for (name, run), spent in zip(tiles.items(), energy.runs, strict=True)
+        bench.operands.layers[name].share * _steps(run, config) / _products(run)
+        for name, run in tiles.items()
     ]
     return [step / sum(steps) for step in steps]
+
+
+def utilisation(mode: WeightMode, config: ArrayConfig, bench: Bench) -> float:
+    """Share of a PE's lanes with work in the steps of `step_fj`; 1 where steps are not fixed."""
+    if config.pe.traits.skips_zeros:
+        return 1.0
+    tiles = sample_tiles(bench.operands, mode, config, products=bench.products)
+    layers = bench.operands.layers
+    steps = sum(layers[name].share * _steps(r, config) / _products(r) for name, r in tiles.items())
+    shares = sum(layer.share for layer in layers.values())
+    return shares / steps * config.steps(mode) / config.chunk_depth(mode)
+
+
+def _steps(run: Sequence[Tile], config: ArrayConfig) -> int:
+    return sum(steps_of_weights(tile.weight.tolist(), tile.mode, config) for tile in run)
+
+
+def _products(run: Sequence[Tile]) -> int:
+    return sum(tile.act.shape[1] for tile in run)
 
 
 def _parts(energies: list[Measured], config: ArrayConfig, bench: Bench) -> dict[str, PartFigures]:
     """Parts of a module: area, and energy of a step by mode, as `step_fj` weighs it."""
     by_mode: dict[str, dict[str, float]] = {}
     for mode, energy in zip(WeightMode, energies, strict=True):
-        for share, run in zip(_shares(energy, mode, config, bench), energy.runs, strict=True):
+        for share, run in zip(_shares(mode, config, bench), energy.runs, strict=True):
             for part, spent in run.parts_fj.items():
                 known = by_mode.setdefault(part, {})
                 known[mode.name] = known.get(mode.name, 0.0) + share * spent / 1000
@@ -356,9 +382,13 @@ def _front_measured(
     return [replace(c, energy=energies.get(c.recipe)) for c in candidates]
 
 
-def _best(module: str, candidates: list[Candidate], bench: Bench) -> Candidate:
+def _best(module: str, candidates: list[Candidate], config: ArrayConfig, bench: Bench) -> Candidate:
     """Least energy x area at 8-bit weights among the netlists that were measured."""
-    found = [(_product(c.energy, c), i) for i, c in enumerate(candidates) if c.energy is not None]
+    found = [
+        (step_fj(c.energy, WeightMode.W8, config, bench) * c.summary.area_um2, i)
+        for i, c in enumerate(candidates)
+        if c.energy is not None
+    ]
     if not found:
         shortest = min(c.summary.min_period_ns for c in candidates)
         raise ClockError(
@@ -366,12 +396,6 @@ def _best(module: str, candidates: list[Candidate], bench: Bench) -> Candidate:
             "raise --clock-ns"
         )
     return candidates[min(found)[1]]
-
-
-def _product(energy: Measured, candidate: Candidate) -> float:
-    steps = sum(run.steps for run in energy.runs)
-    mean = sum(run.steps * run.step_fj for run in energy.runs) / steps
-    return mean * candidate.summary.area_um2
 
 
 def _measure_job(

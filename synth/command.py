@@ -95,7 +95,7 @@ def make_bench(
         operands=operands.load(operand_file),
         period_ns=clock_ns,
         runner=Runner(
-            store=Store(cache),
+            store=Store(cache.resolve()),
             workers=default_workers() if workers is None else workers,
             cluster=cluster,
             console=Console(stderr=True),

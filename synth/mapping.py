@@ -83,7 +83,7 @@ def map_job(rtlil: str, *, top: str, library: Library, recipe: Recipe, engine: E
             "version": engine.version,
             "library_sha256": library.sha256,
         },
-        where={"library": str(library.path)},
+        where={"library": str(library.path.resolve())},
     )
 
 
@@ -113,11 +113,6 @@ def measure_job(
             "period_ns": period_ns,
         },
     )
-
-
-def timed(store: Store, netlist: Job, surroundings: Surroundings) -> Timed:
-    """Return a mapped module in its surroundings; its job must be finished."""
-    return _timed(store, netlist.key, surroundings, netlist.where["library"])
 
 
 def summary(result: dict[str, Any]) -> Summary:

@@ -129,6 +129,8 @@ def main(
     """Break down area and energy of arrays by part: lanes, tree, shifter, registers and so on."""
     with one_line("synth.parts"):
         given = chosen(names)
+        if output is not None:
+            output.parent.mkdir(parents=True, exist_ok=True)
         bench = make_bench(
             liberty_file=liberty_file,
             operand_file=operand_file,
@@ -151,7 +153,13 @@ def main(
             entry = document["kinds"][name] = {
                 "array": config.name,
                 "area_um2": array.area_um2,
-                **break_down(array, {mode: macs_per_step(config, mode) for mode in MODES}),
+                **break_down(
+                    array,
+                    {
+                        mode: macs_per_step(config, mode) * array.sampled_utilisation[mode.name]
+                        for mode in MODES
+                    },
+                ),
             }
             typer.echo("\n".join(lines(name, entry)))
         if output is not None:

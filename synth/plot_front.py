@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from synth.report import MODES
 
@@ -22,6 +23,7 @@ COLOURS = {
     "int8_dot": "#2a6fbb",
 }
 DPI = 150
+_TICKS = (200, 300, 400, 500, 700, 1000, 2000, 4000)
 
 
 def plot_front(document: Mapping[str, Any], path: Path) -> None:
@@ -67,8 +69,21 @@ def plot_front(document: Mapping[str, Any], path: Path) -> None:
     )
     for axes in (energy, period):
         axes.set_xscale("log")
+        axes.set_xticks(_TICKS[3:7], [str(tick) for tick in _TICKS[3:7]])
+        axes.xaxis.set_minor_formatter(NullFormatter())
     for axes in (energy, bits):
         axes.set_yscale("log")
+        axes.set_yticks(_TICKS, [str(tick) for tick in _TICKS])
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    period.annotate(
+        "clock",
+        (1, document["clock_period_ns"]),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+    )
     for axes in (energy, period, bits):
         axes.grid(alpha=0.25, which="both")
         axes.spines[["top", "right"]].set_visible(False)

@@ -29,6 +29,7 @@ COLOURS = {
     Part.CLOCK: "#cbd2dc",
 }
 DPI = 150
+_MANY = 6
 
 
 def plot_parts(kinds: Mapping[str, Any], path: Path, modes: Sequence[WeightMode] = MODES) -> None:
@@ -94,7 +95,14 @@ def _stack(axes: Axes, labels: list[str], bars: list[dict[str, float]]) -> None:
             ha="center",
             fontsize=8,
         )
-    axes.set_xticks(range(len(bars)), labels, fontsize=8)
+    many = len(bars) > _MANY
+    axes.set_xticks(
+        range(len(bars)),
+        [label.replace("\n", " ") if many else label for label in labels],
+        fontsize=8,
+        rotation=40 if many else 0,
+        ha="right" if many else "center",
+    )
     axes.grid(axis="y", alpha=0.25)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

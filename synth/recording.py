@@ -10,6 +10,7 @@ from typing import Any
 
 from hw.config import ArrayConfig
 from hw.precision import WeightMode
+from synth.activity import SimulationError
 from synth.jobs import Job, Store
 from synth.operands import Operands, load, sample_tiles
 from synth.probe import record
@@ -43,6 +44,9 @@ def _record(
     operands_sha256: str,
     operands: str,
 ) -> dict[str, Any]:
-    tiles = sample_tiles(_operands(operands), WeightMode[mode], config, products=products)
+    sampled = _operands(operands)
+    if sampled.sha256 != operands_sha256:
+        raise SimulationError(f"{operands} must not change while it is in use")
+    tiles = sample_tiles(sampled, WeightMode[mode], config, products=products)
     with tempfile.TemporaryDirectory(prefix="sigmaquant-") as folder:
         return asdict(record(config, list(tiles.values()), folder=Path(folder)))

@@ -1,9 +1,8 @@
 """Our static timing against OpenSTA's: ``python -m synth.sta -o docs/opensta.json``.
 
 Every module of an array of every kind of PE, mapped to NanGate 45 nm, under the same loads,
-wire-load model, arrivals and slews. They must agree within `LIMIT`. OpenSTA differs in taking the
-resistance of the wires, the worst slew of all inputs of a gate (ours: that of the latest), and the
-setup time of the very edge (ours: of the slower one).
+wire-load model, arrivals and slews. They must agree within `LIMIT`. What is known to differ:
+OpenSTA takes a pin's capacitance for rising and falling edges apart, we take one.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Engine(Enum):
             run_yosys(["-q", "-s", "run.ys"], folder)
             return
         # a pass that fails ends the interpreter without an exception
-        program = "from pyosys import libyosys as y; y.run_pass('tee -q script run.ys', y.Design())"
+        program = "from pyosys import libyosys as y; y.run_pass('script run.ys', y.Design())"
         done = subprocess.run(
             [sys.executable, "-c", program],
             cwd=folder,

@@ -8,7 +8,7 @@ from synth import activity, boolean, liberty, timing
 from synth.cells import LibertyError, Library
 from synth.drive import with_drivers
 from synth.energy import energy
-from synth.netlist import Instance, Netlist
+from synth.netlist import Instance, Netlist, read
 from synth.yosys import full_adder
 
 TINY = Path(__file__).parent / "data" / "tiny.lib"
@@ -233,3 +233,17 @@ def test_full_adder_is_recognised_by_its_functions(library: Library) -> None:
     rule = full_adder(library)
     assert rule is not None
     assert "ADD3 cell (.X(A[i]), .Y(B[i]), .Z(C[i]), .S(Y[i]), .C(X[i]));" in rule
+
+
+def test_cell_that_the_library_lacks_is_one_line(library: Library) -> None:
+    document = {
+        "top": "pe",
+        "ports": {"a": {"direction": "input", "bits": [2]}},
+        "cells": {"u1": {"type": "$_DLATCH_P_", "connections": {"D": [2], "Q": [3]}}},
+        "names": {},
+    }
+    with pytest.raises(LibertyError) as error:
+        read(document, library=library)
+    line = str(error.value)
+    assert line.startswith(f"{library.path}: the library must have a cell for $_DLATCH_P_ of pe; ")
+    assert "\n" not in line

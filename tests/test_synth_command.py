@@ -47,9 +47,10 @@ def test_small_array_becomes_a_table(tmp_path: Path) -> None:
     two, eight = (array.energy_per_mac_pj(mode) for mode in (WeightMode.W2, WeightMode.W8))
     assert two < 0.35 * eight
     assert array.config.name in done.stdout
-    # a second run takes all arrays from the cache, and makes the same table
-    text = (tmp_path / "small.json").read_text()
-    assert _synth(*written).stderr.replace("\n", " ").count("taken from") == 3
+    # a second run takes all jobs from the store, and makes the same table
+    text, made = (tmp_path / "small.json").read_text(), set(cache.iterdir())
+    assert "━" not in _synth(*written).stderr, "nothing is made again"
+    assert set(cache.iterdir()) == made
     assert (tmp_path / "small.json").read_text() == text
 
 
@@ -57,7 +58,8 @@ def test_small_array_becomes_a_table(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--clock-ns", "inf"), "synth: clock_ns must be positive, not inf"),
-        (("--liberty", "x.lib"), "synth: node_nm must be given with another library"),
+        (("--config", "huge"), "synth: config must be one of tiny, edge, large, not 'huge'"),
+        (("--pe", "abacus"), "synth: pe must be one of booth_digit, bit_plane, "),
         (
             ("--liberty", "no.lib", "--node-nm", "180"),
             "synth: no.lib: cannot read the Liberty file (No such file",
@@ -85,9 +87,10 @@ def test_truncated_operands_are_one_line(tmp_path: Path) -> None:
 
 def test_clock_that_no_recipe_meets_is_one_line_and_status_2(tmp_path: Path) -> None:
     small = ("--rows", "2", "--cols", "2", "--lanes", "1", "--clock-ns", "0.3")
-    done = _synth(*small, "--out", str(tmp_path), "--cache", str(tmp_path))
+    tables = tmp_path / "tables"
+    done = _synth(*small, "--out", str(tables), "--cache", str(tmp_path / "cache"))
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("synth: clock must be at least ")
     assert last.endswith(" ns; raise --clock-ns")
-    assert not list(tmp_path.iterdir())
+    assert not tables.exists()

@@ -192,5 +192,5 @@ def test_a_layer_that_does_not_fit_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps([{"name": "deep", "pixels": 1, "depth": 99999, "outputs": 1}]))
     done = export(COMMITTED, "--format", "haq", "--shapes", path, "--out", tmp_path / "t.npz")
     assert done.stderr == (
-        "synth.export: layer deep: depth must be at most max_depth = 16384, not 99999\n"
+        "synth.export: layer deep: depth must be at most max_depth = 2304, not 99999\n"
     )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from jschon import JSON, JSONSchema, create_catalog
 
+from hw.catalog import named
 from hw.config import ArrayConfig, PEKind, Stage
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, layer_schedule
@@ -247,11 +248,22 @@ def test_unknown_baseline_is_named() -> None:
 
 def test_committed_table_is_of_the_default_configuration_as_it_is_now() -> None:
     table = CostTable.load(COMMITTED)
-    assert complete(table.array).config == ArrayConfig()
+    edge = named("edge").array
+    assert complete(table.array).config == edge
     compared = {name: complete(cost).config for name, cost in table.baselines.items()}
-    assert compared == baselines(ArrayConfig())
+    assert compared == baselines(edge)
     assert table.unavailable == ()
-    assert table.provenance.design_sha256 == design_sha256(ArrayConfig()), "run `make synth`"
+    assert table.provenance.design_sha256 == design_sha256(edge), "run `make synth`"
+    for cost in (table.array, *table.baselines.values()):
+        for module in complete(cost).modules.values():
+            assert module.model is not None
+            assert module.parts is not None
+            assert sum(part.area_um2 for part in module.parts.values()) == pytest.approx(
+                module.area_um2, rel=1e-4
+            )
+            for mode in WeightMode:
+                spent = sum(part.energy_pj.get(mode.name, 0) for part in module.parts.values())
+                assert spent == pytest.approx(module.energy_pj[mode.name], rel=1e-3), (mode, module)
     shipped = (COMMITTED.parents[1] / "operands" / f"{table.provenance.operands}.npz").read_bytes()
     assert table.provenance.operands_sha256 == hashlib.sha256(shipped).hexdigest()
 

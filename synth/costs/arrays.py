@@ -140,6 +140,9 @@ class ArrayFigures(HardwareRecord):
 
     parameters: ArrayParameters
     """Its configuration."""
+    sampled_utilisation: PerMode = Field(default_factory=dict)
+    """By weight mode: share of the lanes that had work in the steps that `energy_pj` is of; 1 where
+    it is not given."""
     modules: Mapping[str, ModuleFigures]
     """Its modules by name. `pe` is what idle lanes spare; a table by hand may have that one only,
     with the figures of a whole PE."""
@@ -195,19 +198,30 @@ class ArrayFigures(HardwareRecord):
         mode : WeightMode
             Precision of the weights.
         utilisation : float
-            Share of the lanes that have work, or with `features`, which know of idle lanes, of the
-            PEs; the others cost their module's idle energy (ours).
+            Share of the lanes that have work; where the PEs' energy is taken by their `features`,
+            which know of idle lanes, of the PEs. The others cost their module's idle energy (ours).
         features : Features, optional
             What the operands do; else the energy of the operands that the table was made with.
         """
         return added(
             *(
-                multiplied(
-                    m.count, m.energy_in(mode, utilisation if name == "pe" else 1.0, features)
-                )
+                multiplied(m.count, m.energy_in(mode, share, features))
                 for name, m in self.modules.items()
+                for share in [1.0 if name != "pe" else self._busy(mode, utilisation, m, features)]
             )
         )
+
+    def _busy(
+        self,
+        mode: WeightMode,
+        utilisation: float,
+        module: ModuleFigures,
+        features: Features | None,
+    ) -> float:
+        """Share of a step's energy that PEs take, relative to the operands it was measured with."""
+        if features is not None and module.model is not None:
+            return utilisation
+        return utilisation / self.sampled_utilisation.get(mode.name, 1.0)
 
     @property
     def idle_energy_pj(self) -> float | None:
@@ -220,8 +234,12 @@ class ArrayFigures(HardwareRecord):
         return config.rows * config.cols * config.chunk_depth(mode) / config.steps(mode)
 
     def energy_per_mac_pj(self, mode: WeightMode) -> float | None:
-        """Energy per multiply-accumulate of a full tile, leakage not included."""
-        return divided(self.energy_pj(mode), self.macs_per_cycle(mode))
+        """Energy per multiply-accumulate of the sampled operands, leakage not included.
+
+        As measured: in steps of which some lanes had no work, as layers leave them.
+        """
+        used = self.sampled_utilisation.get(mode.name, 1.0)
+        return divided(self.energy_pj(mode, utilisation=used), used * self.macs_per_cycle(mode))
 
     def area_per_throughput_um2(self, mode: WeightMode) -> float | None:
         """Area per multiply-accumulate a cycle of a full tile."""
@@ -242,7 +260,9 @@ class ArrayFigures(HardwareRecord):
         """
         plan = layer_schedule(shape, mode, self.config)
         latency_ns = multiplied(plan.cycles, clock_ns)
-        busy = plan.utilisation if features is None else plan.pe_utilisation
+        pe = self.modules.get("pe")
+        modelled = features is not None and pe is not None and pe.model is not None
+        busy = plan.pe_utilisation if modelled else plan.utilisation
         step_pj = self.energy_pj(mode, utilisation=busy, features=features)
         return LayerCost(
             size_bits=shape.weights * mode.bits,
