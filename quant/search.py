@@ -78,6 +78,8 @@ def main(
     ] = None,
 ) -> None:
     """Find the bits of every layer within budgets for accuracy and resources."""
+    # a shell ignores Ctrl-C in what it starts in the background, and that is inherited
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.signal(signal.SIGTERM, _on_terminate)
     folder = resume
     try:
@@ -107,6 +109,7 @@ def main(
         raise _stopped(folder, TERMINATED) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt)
     if not met:
         raise typer.Exit(NOT_MET)
 

@@ -155,7 +155,10 @@ def test_no_worker_outlives_a_search(folder: Path, tmp_path: Path, number: int) 
     assert len(workers) == 2
     time.sleep(3)  # until they are at work
     search.send_signal(number)
-    search.wait(timeout=30)
+    try:
+        search.wait(timeout=30)
+    finally:
+        search.kill()
     deadline = time.monotonic() + 20
     while any(command(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.2)
