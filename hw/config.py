@@ -127,6 +127,8 @@ class ArrayConfig:
             )
         if self.act_signed and not traits.signed_acts:
             raise ValueError(f"act_signed must be False for {kind}, not True")
+        if self.multiplier is Multiplier.FUSED and Stage.PRODUCT in self.stages:
+            raise ValueError("registers must have no product where multiplier is fused")
         if self.stages != tuple(stage for stage in traits.stages if stage in self.stages):
             known = ", ".join(stage.value for stage in traits.stages)
             given = ", ".join(stage.value for stage in self.stages)
@@ -221,7 +223,8 @@ class ArrayConfig:
         """INT8 dot product array of the same products per cycle at 8-bit weights.
 
         The strong baseline. As `int8_equivalent`, but with 16 lanes a PE (as many as divide the
-        products, if not 16) and with output registers, which are small beside 16 multipliers.
+        products, if not 16), sums of two products in registers, and with output registers, which
+        are small beside 16 multipliers.
 
         Raises
         ------
@@ -252,6 +255,7 @@ class ArrayConfig:
             act_signed=self.act_signed,
             acc_bits=self.acc_bits,
             max_depth=self.max_depth,
+            group=2,  # as docs/compare.json has it
             double_buffered=lanes > 1,
             drain_rows=max(1, rows // self.drain_cycles) if rows % self.drain_cycles == 0 else 1,
         )

@@ -58,6 +58,10 @@ class Multiplier(Enum):
     ROWS = "rows"
     """Rows of partial products by Baugh and Wooley, summed in one compressor tree."""
 
+    FUSED = "fused"
+    """The same rows of all lanes summed at once, up to the next register, without products between;
+    so there is no register behind the products."""
+
     OPERATOR = "operator"
     """A product in the RTL, left to synthesis."""
 
@@ -140,6 +144,6 @@ _TRAITS = {
         default_stages=(Stage.PRODUCT,),
     ),
     PEKind.INT8_DOT: Traits(
-        field_bits=_WHOLE, stages=_ALL, default_stages=(Stage.PRODUCT, Stage.SUM)
+        field_bits=_WHOLE, stages=_ALL, default_stages=(Stage.GROUP, Stage.SUM)
     ),
 }

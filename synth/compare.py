@@ -85,8 +85,8 @@ GOALS = {
 
 
 NOT_TRIED = (
-    "Not tried: INT8 multipliers with registers inside, products left in carry-save form until the "
-    "accumulator, other widest shifts of the shift-add MAC than 3. Variants are chosen by four "
+    "Not tried: INT8 multipliers with registers inside, sums left in carry-save form across "
+    "registers, other widest shifts of the shift-add MAC than 3. Variants are chosen by four "
     "recipes each, twelve (24 with a product) are tried on the chosen one."
 )
 

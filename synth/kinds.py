@@ -39,12 +39,15 @@ def variants(config: ArrayConfig) -> Iterator[ArrayConfig]:
     stages = config.pe.traits.stages
     chosen = chain.from_iterable(combinations(stages, n) for n in range(len(stages) + 1))
     whole = config.pe in (PEKind.INT8_MAC, PEKind.INT8_DOT)
+    groups = (2, 4, 8) if whole else (4, 8, 16)  # a whole product has as many rows as 4 bit pairs
     for registers in chosen:
         grouped = Stage.GROUP in registers
-        for group in (4, 8, 16) if grouped else (config.group,):
+        for group in groups if grouped else (config.group,):
             if grouped and group >= config.lanes // config.pe.traits.planes:
                 continue
             for multiplier in Multiplier if whole else (config.multiplier,):
+                if multiplier is Multiplier.FUSED and Stage.PRODUCT in registers:
+                    continue
                 yield replace(config, registers=registers, group=group, multiplier=multiplier)
 
 
@@ -52,4 +55,8 @@ def described(config: ArrayConfig) -> str:
     """Say the registers, groups and multiplier of a variant."""
     names = [stage.value for stage in config.stages] or ["none"]
     text = ", ".join(f"{name} of {config.group}" if name == "group" else name for name in names)
-    return text + (", product by Yosys" if config.multiplier is Multiplier.OPERATOR else "")
+    how = {
+        Multiplier.OPERATOR: ", product by Yosys",
+        Multiplier.FUSED: ", rows of all lanes at once",
+    }
+    return text + how.get(config.multiplier, "")

@@ -16,7 +16,7 @@ from amaranth import Module
 
 from hw.array import MacArray
 from hw.booth import DigitRecoder
-from hw.config import ArrayConfig, PEKind, Stage
+from hw.config import ArrayConfig, Multiplier, PEKind, Stage
 from hw.verilog import to_verilog
 from sim.bench import coverage_report
 from sim.bench.job import ArrayJob
@@ -63,7 +63,18 @@ CONFIGS = {
     "shift-add-far": small(PEKind.SHIFT_ADD, 1, cols=1, max_shift=7, act_bits=5),
     "int8": small(PEKind.INT8_MAC, 1),
     "int8-in-place": small(PEKind.INT8_MAC, 1, act_signed=True, registers=(), **IN_PLACE),
+    "int8-by-operator": small(PEKind.INT8_MAC, 1, multiplier=Multiplier.OPERATOR),
+    "int8-fused": small(
+        PEKind.INT8_MAC, 1, act_signed=True, registers=(), multiplier=Multiplier.FUSED
+    ),
     "dot": small(PEKind.INT8_DOT),
+    "dot-by-operator": small(
+        PEKind.INT8_DOT, act_signed=True, multiplier=Multiplier.OPERATOR, registers=ALL_STAGES
+    ),
+    "dot-fused": small(PEKind.INT8_DOT, multiplier=Multiplier.FUSED),
+    "dot-fused-in-place": small(
+        PEKind.INT8_DOT, 3, act_signed=True, multiplier=Multiplier.FUSED, registers=(), **IN_PLACE
+    ),
     "dot-in-place": small(
         PEKind.INT8_DOT, 3, act_signed=True, act_bits=7, registers=ALL_STAGES, **IN_PLACE
     ),

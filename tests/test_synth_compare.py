@@ -1,6 +1,7 @@
 """The comparison of all kinds of PE: variants, ratios, goals, waiting columns."""
 
 import json
+from dataclasses import replace
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,11 @@ def test_variants_are_all_places_of_registers_and_all_multipliers() -> None:
     assert ArrayConfig().stages in {config.stages for config in pairs}
     macs = list(variants(kinds()["int8_mac"]))
     assert {config.multiplier for config in macs} == set(Multiplier)
-    assert len(macs) == 4
+    assert len(macs) == 5
     assert described(macs[-1]) == "product, product by Yosys"
+    dots = list(variants(kinds()["int8_dot"]))
+    assert {config.group for config in dots} == {2, 4, 8}
+    assert kinds()["int8_dot"] in [replace(config, registers=None) for config in dots]
     assert described(ArrayConfig()) == "group of 16, sum"
 
 

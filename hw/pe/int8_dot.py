@@ -3,10 +3,10 @@
 from amaranth import Module
 
 from hw.component import Component
-from hw.config import ArrayConfig
+from hw.config import ArrayConfig, Multiplier
 from hw.pe.accumulator import accumulate
-from hw.pe.multiplier import multiplied, product_bits
-from hw.pe.pipeline import lane_sum, summand
+from hw.pe.multiplier import multiplied, product_bits, rows_of
+from hw.pe.pipeline import group_sum, lane_sum, summand
 from hw.pe.signature import PESignature
 
 
@@ -27,12 +27,19 @@ class Int8DotPE(Component):
         m = Module()
         config = self.config
         half = 1 << (product_bits(config) - 1)
-        products = [
-            multiplied(m, config, self.act[i], self.weight[i], offset=half, name=f"_{i}")
-            for i in range(config.lanes)
-        ]
-        total = lane_sum(m, products, config) - config.lanes * half
         width = (2 * config.lanes * half - 1).bit_length()
+        if config.multiplier is Multiplier.FUSED:
+            lanes = [rows_of(config, self.act[i], self.weight[i]) for i in range(config.lanes)]
+            rows = [row for lane, _ in lanes for row in lane]
+            constant = sum(constant for _, constant in lanes)
+            per_lane = len(rows) // config.lanes
+            total = group_sum(m, rows, config, name="lane", per_lane=per_lane) + constant
+        else:
+            products = [
+                multiplied(config, self.act[i], self.weight[i], offset=half)
+                for i in range(config.lanes)
+            ]
+            total = lane_sum(m, products, config) - config.lanes * half
         accumulate(
             m,
             config=config,

@@ -2,10 +2,11 @@
 
 from amaranth import Module
 
+from hw.booth import tree_sum
 from hw.component import Component
-from hw.config import ArrayConfig, Stage
+from hw.config import ArrayConfig, Multiplier, Stage
 from hw.pe.accumulator import accumulate
-from hw.pe.multiplier import multiplied
+from hw.pe.multiplier import multiplied, rows_of
 from hw.pe.pipeline import delayed
 from hw.pe.signature import PESignature
 
@@ -25,7 +26,11 @@ class Int8MacPE(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        product = multiplied(m, config, self.act[0], self.weight[0]).as_signed()
+        if config.multiplier is Multiplier.FUSED:
+            rows, constant = rows_of(config, self.act[0], self.weight[0])
+            product = tree_sum(rows) + constant
+        else:
+            product = multiplied(config, self.act[0], self.weight[0]).as_signed()
         registers = int(Stage.PRODUCT in config.stages)
         accumulate(
             m,

@@ -13,35 +13,45 @@ def product_bits(config: ArrayConfig) -> int:
     return config.act_bits + WeightMode.W8.bits
 
 
-def multiplied(
-    m: Module, config: ArrayConfig, act: Value, weight: Value, *, offset: int = 0, name: str = ""
-) -> Value:
+def rows_of(config: ArrayConfig, act: Value, weight: Value) -> tuple[list[Value], int]:
+    """Partial products of an activation and a weight by Baugh and Wooley, and their excess.
+
+    Returns
+    -------
+    rows : list of Value
+        Unsigned, each at its place.
+    constant : int
+        What is to be added to their sum for the product.
+    """
+    act, weight = act.as_unsigned(), weight.as_unsigned()
+    bits, top = config.act_bits, WeightMode.W8.bits - 1
+    rows: list[Value] = []
+    constant = 0
+    for i in range(top + 1):
+        inverted = 0
+        if i == top:  # the sign row counts negative: -r = ~r - (2**bits - 1)
+            inverted ^= (1 << bits) - 1
+            constant -= ((1 << bits) - 1) << i
+        if config.act_signed:  # the sign column counts negative: -b = ~b - 1
+            inverted ^= 1 << (bits - 1)
+            sign = 1 << (bits - 1 + i)
+            constant += sign if i == top else -sign
+        rows.append(((act & weight[i].replicate(bits)) ^ inverted)[:bits] << i)
+    return rows, constant
+
+
+def multiplied(config: ArrayConfig, act: Value, weight: Value, *, offset: int = 0) -> Value:
     """Product plus a constant, modulo its width, as an unsigned number.
 
     By default one compressor tree over Baugh-Wooley rows, without sign extension; how that
     compares with what synthesis makes of a product is in docs/compare.json.
     """
+    width = product_bits(config)
     if config.multiplier is Multiplier.OPERATOR:
         signed = act.as_signed() if config.act_signed else act.as_unsigned()
-        return (signed * weight.as_signed() + offset)[: product_bits(config)]
-    act, weight = act.as_unsigned(), weight.as_unsigned()
-    bits, top = config.act_bits, WeightMode.W8.bits - 1
-    rows: list[Value] = []
-    for i in range(top + 1):
-        row = Signal(bits, name=f"row{name}_{i}")
-        value = act & weight[i].replicate(bits)
-        inverted = 0
-        if i == top:  # the sign row counts negative: -r = ~r - (2**bits - 1)
-            inverted ^= (1 << bits) - 1
-            offset -= ((1 << bits) - 1) << i
-        if config.act_signed:  # the sign column counts negative: -b = ~b - 1
-            inverted ^= 1 << (bits - 1)
-            sign = 1 << (bits - 1 + i)
-            offset += sign if i == top else -sign
-        m.d.comb += row.eq(value ^ inverted)
-        rows.append(row << i)
-    width = product_bits(config)
-    return (tree_sum(rows) + Const(offset % (1 << width), width))[:width]
+        return (signed * weight.as_signed() + offset)[:width]
+    rows, constant = rows_of(config, act, weight)
+    return (tree_sum(rows) + Const((constant + offset) % (1 << width), width))[:width]
 
 
 class WholeWeights(Recoder):

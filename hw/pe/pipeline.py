@@ -26,14 +26,17 @@ def lane_sum(
     return group_sum(m, products, config, name=name)
 
 
-def group_sum(m: Module, terms: Sequence[Value], config: ArrayConfig, *, name: str) -> Value:
-    """Sum of terms behind the register of `Stage.GROUP`."""
+def group_sum(
+    m: Module, terms: Sequence[Value], config: ArrayConfig, *, name: str, per_lane: int = 1
+) -> Value:
+    """Sum of terms, `per_lane` of each lane, behind the register of `Stage.GROUP`."""
     if Stage.GROUP not in config.stages:
         return tree_sum(list(terms))
     sums: list[Value] = []
-    for first in range(0, len(terms), config.group):
-        total = tree_sum(list(terms[first : first + config.group]))
-        sums.append(delayed(m, total, 1, name=f"{name}_group_{first // config.group}"))
+    size = config.group * per_lane
+    for first in range(0, len(terms), size):
+        total = tree_sum(list(terms[first : first + size]))
+        sums.append(delayed(m, total, 1, name=f"{name}_group_{first // size}"))
     return tree_sum(sums)
 
 
