@@ -116,6 +116,11 @@ class ActRange:
         if not 0 <= self.zero_point <= ACT_MAX:
             raise ValueError(f"zero_point must be from 0 to {ACT_MAX}, not {self.zero_point}")
 
+    @property
+    def largest(self) -> int:
+        """Largest integer."""
+        return ACT_MAX
+
     @classmethod
     def of(cls, low: float, high: float) -> ActRange:
         """Range that covers [low, high] and 0; 0 itself is one of its values."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import platform
+import shutil
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
+
+from torch import Tensor
 
 from hw.precision import WeightMode
 from quant.budget import ROUNDING
 from quant.cost import INT8_BASELINE, relative_size
+from quant.errors import QuantError
 from quant.files import save_tensors, sha256, write_json
+from quant.integer import integer_network
+from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork, uniform_bits
 from quant.models import WEIGHTS_FOLDER
 from quant.outcome import Outcome
@@ -35,6 +42,9 @@ COSTS = (
     "dram_read_bits",
     "dram_write_bits",
 )
+INTEGER_FOLDER = "integer"
+NETWORK = "network"
+"""The trained network as torch has it, in a run's folder."""
 PACKAGES = ("numpy", "torch", "safetensors", "pydantic")
 
 
@@ -101,12 +111,33 @@ def write_results(request: Request, bench: Workbench, outcome: Outcome) -> bool:
         for kind, tensor in zip(("weight", "bias"), pair, strict=True)
     }
     out = request.out
+    result["integer_network"] = write_integers(request, quantised, bench.example, result)
+    Journal(out).write(NETWORK, {"model": request.model}, Entry(snapshot=quantised.snapshot()))
     save_tensors(dict(bench.teacher.state_dict()), out / "float.safetensors", metadata=about)
     save_tensors(folded, out / "folded.safetensors", metadata=about)
     save_tensors(quantised.tensors(), out / "quantised.safetensors", metadata=about)
     plot_pareto(request, outcome, result, out / "pareto.png")
     write_json(out / "result.json", result)
     return bool(result["targets_met"]["all"])
+
+
+def write_integers(
+    request: Request, quantised: QuantNetwork, example: Tensor, result: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write the integer network; returns its folder and bytes, or why there is none."""
+    folder = request.out / INTEGER_FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        network = integer_network(
+            quantised.eval(),
+            example,
+            name=request.model,
+            provenance={"seed": request.seed, **result["provenance"]},
+        )
+    except QuantError as error:
+        return {"folder": None, "reason": str(error)}
+    network.save(folder)
+    return {"folder": INTEGER_FOLDER, "packed_bytes": sum(network.packed_bytes.values())}
 
 
 def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:

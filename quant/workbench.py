@@ -13,7 +13,9 @@ from hw.precision import WeightMode
 from quant.batches import to_input
 from quant.calibrate import fit_activations, reestimate_norms
 from quant.data import ImageData, ImageSet
+from quant.errors import QuantError
 from quant.evaluate import accuracy
+from quant.exact import ExactNetwork
 from quant.graph import trace
 from quant.layers import QuantNetwork, Snapshot, uniform_bits
 from quant.models import load
@@ -62,7 +64,8 @@ class Workbench:
         self.train_set = self.images.train
         height, width = self.train_set.images.shape[1:]
         self.teacher, self.metadata = load(source.model, source.weights)
-        self.network = trace(self.teacher, torch.zeros(1, 1, height, width))
+        self.example = torch.zeros(1, 1, height, width)
+        self.network = trace(self.teacher, self.example)
 
     def calibrated(self, bits: Bits, *, seed: int) -> QuantNetwork:
         """Return the float network, quantised and calibrated, not trained."""
@@ -112,6 +115,16 @@ class Workbench:
         return max(before, after)
 
 
+def reported(quantised: QuantNetwork, example: torch.Tensor) -> torch.nn.Module:
+    """Return the network whose accuracy is reported: in integers, if all operations have some."""
+    exact = ExactNetwork(quantised.eval())
+    try:
+        exact(example)
+    except QuantError:
+        return quantised
+    return exact
+
+
 def train_uniform(
     source: Source, mode: WeightMode, settings: QatSettings
 ) -> tuple[Snapshot, float]:
@@ -142,12 +155,16 @@ def calibrate_uniform(source: Source, mode: WeightMode, seed: int) -> tuple[Snap
 
 
 def measure(source: Source, snapshot: Snapshot | None, images: ImageSet) -> float:
-    """Job: top-1 accuracy of a quantised network, or of the float one, on some images."""
+    """Job: top-1 accuracy of a quantised network, or of the float one, on some images.
+
+    Of the integers (`quant.exact`), or of the fake-quantised floats where there are none.
+    """
     torch.set_num_threads(1)
     teacher, _ = load(source.model, source.weights)
     if snapshot is None:
         return accuracy(teacher, images)
     height, width = images.images.shape[1:]
-    quantised = QuantNetwork(trace(teacher, torch.zeros(1, 1, height, width)), snapshot.bits)
+    example = torch.zeros(1, 1, height, width)
+    quantised = QuantNetwork(trace(teacher, example), snapshot.bits)
     quantised.restore(snapshot)
-    return accuracy(quantised, images)
+    return accuracy(reported(quantised, example), images)
