@@ -102,7 +102,7 @@ def compare(
 
     for first in range(0, len(images), batch):
         chosen = images.images[first : first + batch]
-        expected = exact.tensors(to_input(torch.from_numpy(chosen)))
+        expected = exact.tensors(to_input(torch.from_numpy(chosen.copy())))
         for name, found in golden.tensors(network, chosen[..., None]):
             if name not in expected:  # max pooling, of which torch keeps no integers
                 continue
@@ -141,7 +141,7 @@ def check(run: Path, data: Path | None, console: Console) -> None:
     accuracy, reported = correct / len(images), result["accuracy"]["searched"]
     if accuracy != reported:
         raise QuantError(
-            f"accuracy of the golden model must be that of {RESULT_NAME}, {reported}, not {accuracy}"
+            f"accuracy of the golden model must be {reported}, as in {RESULT_NAME}, not {accuracy}"
         )
     console.print(
         f"golden model = torch in all {len(network.graph.tensors)} tensors of {len(images)} test "
@@ -174,7 +174,7 @@ def main(
         Path | None, typer.Option(help="Folder of IDX files; that of the run by default.")
     ] = None,
 ) -> None:
-    """Write the integers of a run: packed weights, biases, multipliers, geometry; and their size."""
+    """Write the integers of a run, and say how many bytes they take."""
     console = Console()
     try:
         network = read_integers(run)

@@ -1,5 +1,6 @@
-"""From scales to the integers of requantisation (docs/numerics.md): what both the exported network
-and its torch counterpart (`quant.exact`) use.
+"""From scales to the integers of requantisation (docs/numerics.md).
+
+The exported network and its torch counterpart (`quant.exact`) both take them from here.
 """
 
 from __future__ import annotations

@@ -145,6 +145,8 @@ def test_a_whole_search_meets_its_targets_and_writes_all_files(
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "float.safetensors",
         "folded.safetensors",
+        "integer",
+        "network.safetensors",
         "pareto.png",
         "quantised.safetensors",
         "result.json",

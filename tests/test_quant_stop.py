@@ -116,6 +116,8 @@ def test_a_search_killed_again_and_again_ends_with_the_identical_result(
     assert sorted(path.name for path in out.iterdir()) == [
         "float.safetensors",
         "folded.safetensors",
+        "integer",
+        "network.safetensors",
         "pareto.png",
         "quantised.safetensors",
         "result.json",
