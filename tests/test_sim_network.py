@@ -22,6 +22,7 @@ from sim.folder import (
     IntegerNetwork,
     LayerArrays,
     Maximum,
+    Step,
     TensorSpec,
     load,
     pack,
@@ -61,9 +62,9 @@ def small() -> IntegerNetwork:
         for name, size in sizes.items()
     }
     tensors["logits"] = TensorSpec(height=1, width=1, channels=5, scale=1e-4, bits=22, signed=True)
-    pads = dict.fromkeys(("pad_top", "pad_left", "pad_bottom", "pad_right"), 1)
-    acts = {"low": 0, "high": 255}
-    steps = [
+    pads: dict[str, Any] = dict.fromkeys(("pad_top", "pad_left", "pad_bottom", "pad_right"), 1)
+    acts: dict[str, Any] = {"low": 0, "high": 255}
+    steps: list[Step] = [
         Conv(name="one", input="image", output="a", kernel_h=3, kernel_w=3, stride=2, weight_bits=4,
              **pads, **acts),
         Conv(name="two", input="a", output="b", kernel_h=3, kernel_w=3, stride=1, weight_bits=6,
