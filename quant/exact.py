@@ -19,7 +19,6 @@ from quant.errors import QuantError
 from quant.layers import QuantLayer, QuantNetwork
 from quant.quantizer import ActQuantizer, ActRange, quantise_activation
 from quant.requant import average_multiplier, requantiser, summand_multipliers
-from sim.folder import LOGIT_BITS
 
 _EXACT_IN_FLOAT32 = 1 << 24
 Requantised = Callable[[ActRange | None], tuple[Tensor, float]]
@@ -195,8 +194,7 @@ def _rounded(values: Tensor, target: ActRange | None) -> Tensor:
     """Round to nearest, halves up, and clamp; every product before was exact in float64."""
     values = values.add_(0.5).floor_()
     if target is None:
-        most = 1 << (LOGIT_BITS - 1)
-        return values.clamp_(-most, most - 1)
+        return values  # their scale holds all of them
     if target.zero_point:
         values.add_(target.zero_point)
     return values.clamp_(0, target.largest).to(torch.float32)

@@ -181,6 +181,7 @@ def main(
         if verify:
             check(run, data, Console(stderr=True))
         network.save(out)
+        integers.save_examples(out, *integers.load_examples(run / INTEGER_FOLDER))
     except (QuantError, integers.FolderError, OSError) as error:
         typer.echo(f"quant.export: {error}", err=True)
         raise typer.Exit(2) from error

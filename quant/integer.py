@@ -16,6 +16,7 @@ from quant.quantizer import ActQuantizer, ActRange
 from quant.requant import average_multiplier, requantiser, summand_multipliers
 from sim.folder import (
     LOGIT_BITS,
+    LOGIT_MOST,
     Add,
     Average,
     Conv,
@@ -168,8 +169,8 @@ class _Builder:
                 name=name,
                 input=source,
                 output=output or LOGITS,
-                low=target.low,
-                high=target.high,
+                low=target.low if output else -LOGIT_MOST,
+                high=target.high if output else LOGIT_MOST,
                 **geometry | {"weight_bits": layer.mode.bits},
             )
         )

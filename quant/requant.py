@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quant.layers import LayerIntegers
 from quant.quantizer import ActRange
-from sim.folder import LOGIT_BITS
+from sim.folder import LOGIT_MOST
 from sim.golden import fixed_point
 
 _LEAST_FACTOR = 2.0**-30
@@ -68,7 +68,7 @@ def requantiser(layer: LayerIntegers, source: ActRange, scale: float | None) -> 
     largest = np.abs(weight).sum(axis=axes) * source.largest
     if scale is None:
         bound = (largest * unit + np.abs(layer.bias.astype(np.float64))).max()
-        scale = float(max(bound, 1e-30)) / ((1 << (LOGIT_BITS - 1)) - 2)
+        scale = float(max(bound, 1e-30)) / (LOGIT_MOST - 1)
     constant = (largest == 0) | (unit / scale < _LEAST_FACTOR)
     weight[constant] = 0
     largest[constant] = 0

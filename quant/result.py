@@ -13,6 +13,7 @@ from torch import Tensor
 from hw.precision import WeightMode
 from quant.budget import ROUNDING
 from quant.cost import INT8_BASELINE, relative_size
+from quant.data import ImageSet
 from quant.errors import QuantError
 from quant.files import save_tensors, sha256, write_json
 from quant.integer import integer_network
@@ -25,6 +26,7 @@ from quant.request import Request
 from quant.resources import Resource
 from quant.visits import Visit
 from quant.workbench import Workbench
+from sim.folder import save_examples
 from synth.table import LayerCost
 
 COSTS = (
@@ -43,6 +45,8 @@ COSTS = (
     "dram_write_bits",
 )
 INTEGER_FOLDER = "integer"
+EXAMPLES = 16
+"""Test images that go with an integer network, for the co-simulation."""
 NETWORK = "network"
 """The trained network as torch has it, in a run's folder."""
 PACKAGES = ("numpy", "torch", "safetensors", "pydantic")
@@ -111,7 +115,9 @@ def write_results(request: Request, bench: Workbench, outcome: Outcome) -> bool:
         for kind, tensor in zip(("weight", "bias"), pair, strict=True)
     }
     out = request.out
-    result["integer_network"] = write_integers(request, quantised, bench.example, result)
+    result["integer_network"] = write_integers(
+        request, quantised, bench.example, result, test=bench.images.test
+    )
     Journal(out).write(NETWORK, {"model": request.model}, Entry(snapshot=quantised.snapshot()))
     save_tensors(dict(bench.teacher.state_dict()), out / "float.safetensors", metadata=about)
     save_tensors(folded, out / "folded.safetensors", metadata=about)
@@ -122,7 +128,12 @@ def write_results(request: Request, bench: Workbench, outcome: Outcome) -> bool:
 
 
 def write_integers(
-    request: Request, quantised: QuantNetwork, example: Tensor, result: Mapping[str, Any]
+    request: Request,
+    quantised: QuantNetwork,
+    example: Tensor,
+    result: Mapping[str, Any],
+    *,
+    test: ImageSet,
 ) -> dict[str, Any]:
     """Write the integer network; returns its folder and bytes, or why there is none."""
     folder = request.out / INTEGER_FOLDER
@@ -137,6 +148,7 @@ def write_integers(
     except QuantError as error:
         return {"folder": None, "reason": str(error)}
     network.save(folder)
+    save_examples(folder, test.images[:EXAMPLES, ..., None], test.labels[:EXAMPLES])
     return {"folder": INTEGER_FOLDER, "packed_bytes": sum(network.packed_bytes.values())}
 
 

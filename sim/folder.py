@@ -30,6 +30,11 @@ ACT_BITS = 8
 LOGIT_BITS = 22
 """Bits of a result of the last layer, signed: three bytes of the array, seven bits apart."""
 
+LOGIT_MOST = 127 << 14
+"""Largest magnitude of such a result that the three bytes can say."""
+
+EXAMPLES_NAME = "examples.safetensors"
+
 Name = Annotated[str, Field(min_length=1)]
 Positive = Annotated[int, Field(ge=1, le=65535)]
 Padding = Annotated[int, Field(ge=0, le=255)]
@@ -284,6 +289,36 @@ def load(folder: Path) -> IntegerNetwork:
     return IntegerNetwork(
         graph=graph, layers={step.name: _layer(graph, step, arrays) for step in graph.convs}
     )
+
+
+def save_examples(
+    folder: Path, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]]
+) -> None:
+    """Write some images, uint8 [N, H, W, C], and their classes beside a network."""
+    arrays: dict[str, NDArray[Any]] = {
+        "images": np.ascontiguousarray(images),
+        "labels": labels.astype(np.int64),
+    }
+    _write(folder / EXAMPLES_NAME, save_arrays(arrays))
+
+
+def load_examples(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read what `save_examples` wrote.
+
+    Raises
+    ------
+    FolderError
+        If there is no such file, or it is damaged.
+    """
+    path = folder / EXAMPLES_NAME
+    try:
+        arrays = load_arrays(path.read_bytes())
+        return arrays["images"], arrays["labels"]
+    except (OSError, SafetensorError, KeyError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise FolderError(
+            f"{path}: must be a safetensors file of images and labels, but: {reason}; export anew"
+        ) from error
 
 
 def _load_graph(path: Path) -> Graph:

@@ -19,7 +19,7 @@ from quant.layers import LayerIntegers, QuantNetwork
 from quant.models import DSCNN, ResNet8
 from quant.quantizer import ActRange
 from quant.requant import requantiser, summand_multipliers
-from sim.folder import IntegerNetwork
+from sim.folder import LOGIT_MOST, IntegerNetwork
 
 torch.set_num_threads(1)
 
@@ -164,7 +164,7 @@ def test_logits_take_the_smallest_scale_that_holds_every_sum() -> None:
         layer([[1, -2], [1, 1]], [0.5, 0.1], [3.0, 0.0]), ActRange(scale=0.1, zero_point=0), None
     )
     most = (3 * 255 * 0.05 + 3.0) / found.scale
-    assert 2**21 - 4 < most < 2**21 - 1
+    assert LOGIT_MOST - 2 < most < LOGIT_MOST
 
 
 @pytest.mark.parametrize(("left", "right"), [(1.0, 1.0), (0.01, 3.0), (2.0, 1e-6)])
