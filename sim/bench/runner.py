@@ -14,6 +14,9 @@ from cocotb_tools.runner import get_runner
 
 from sim.bench.job import ArrayJob
 
+_VERILATOR = ("-Wno-fatal", "--no-public-flat-rw", "--public-depth", "1")
+"""Only the ports are visible to a bench: a sixth of the code, and fast."""
+
 
 def run_array_bench(verilog: str, job: ArrayJob, *, build: Path) -> int:
     """Run the array's bench and return the number of tiles that were equal.
@@ -78,7 +81,7 @@ def run_bench(
         hdl_toplevel=top,
         build_dir=folder,
         timescale=("1ns", "1ps"),
-        build_args=["-Wno-fatal"] if simulator == "verilator" else [],
+        build_args=_VERILATOR if simulator == "verilator" else [],
         log_file=folder / "build.log",
     )
     name = hashlib.sha256(f"{bench} {job}".encode()).hexdigest()[:16]
