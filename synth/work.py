@@ -21,7 +21,7 @@ def working_share(layer: LayerOperands) -> float:
     K runs over the pixels of all M, and channel m has weights for every M-th of them, from the
     m-th on.
     """
-    weight = layer.weight[WeightMode.W8]  # [K, M]
+    weight = next(iter(layer.weight.values()))  # [K, M], of any precision
     depth, outputs = weight.shape
     others = np.arange(depth)[:, None] % outputs != np.arange(outputs)
     return 1.0 if depth % outputs or weight[others].any() else 1 / outputs
