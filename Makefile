@@ -3,7 +3,7 @@
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search test synth compare blind sta compose parts verilog fpga formal mutate throughput lint clean
+.PHONY: help search test synth compare blind sta compose parts verilog fpga formal mutate throughput cosim lint clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -63,6 +63,14 @@ mutate: ## Break the gateware in hundreds of places and see the benches' vectors
 throughput: ## Run matrix products and the shipped networks on the accelerator's RTL, half an hour (ARGS="...")
 	@.ci/setup sim simulator cocotb yosys
 	$(VENV) python -m sim.throughput $(ARGS)
+
+cosim: ## Run whole images of both searched networks on the RTL, and measure their energy gate by gate (ARGS="--images 8")
+	@.ci/setup sim simulator cocotb yosys compiler
+	@.ci/setup synth
+	for network in resnet8 dscnn; do \
+	  $(VENV) python -m sim.cosim sim/networks/$$network -o docs/cosim-$$network.json $(ARGS) && \
+	  $(VENV) python -m synth.network sim/networks/$$network -o docs/energy-$$network.json || exit; \
+	done
 
 lint: ## Check style, format, types and imports
 	@.ci/setup dev
