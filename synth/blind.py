@@ -2,8 +2,9 @@
 
 The array's netlists, as the table chose them, run real operands of another network gate by gate;
 the table predicts the same steps from what the operands do (`synth.features`), and as it would
-without that knowledge. Nothing of the other network was used in the fit; its first errors did
-decide that coefficients are not negative and that a thinned layer is sampled (ADR 10).
+without that knowledge: by the lanes that have work. Nothing of the other network was used in the
+fit; its first errors did decide that coefficients are not negative and that a thinned layer is
+sampled (ADR 10).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +21,7 @@ import typer
 from hw.catalog import named
 from hw.config import ArrayConfig
 from hw.precision import WeightMode
+from hw.schedule import GemmShape, LayerSchedule, layer_schedule
 from synth import operands
 from synth.characterise import PRODUCTS, Bench, Characterised, characterise
 from synth.command import (
@@ -34,12 +37,15 @@ from synth.command import (
     make_bench,
     one_line,
 )
+from synth.features import Features
 from synth.jobs import CACHE, default_workers, tools
 from synth.mapping import measure_job, measured
 from synth.model import run_features
-from synth.operands import Operands
+from synth.operands import LayerOperands, Operands
 from synth.recording import record_job
 from synth.report import MODES
+from synth.table import ArrayCost
+from synth.work import working_share
 
 OTHER = OPERANDS.with_name("dscnn.npz")
 
@@ -77,18 +83,35 @@ def predict(
                 found.cost.modules[module].count * energies[module, mode].runs[index].step_fj / 1000
                 for module in found.chosen
             )
-            predicted = found.cost.energy_pj(mode, features=what)
-            rows.append(
-                {
-                    "layer": layer,
-                    "mode": mode.name,
-                    "measured_pj": round(pj, 2),
-                    "predicted_pj": round(predicted, 2),
-                    "error": round(predicted / pj - 1, 4),
-                    "error_without_features": round(found.cost.energy_pj(mode) / pj - 1, 4),
-                }
-            )
+            errors = compared(other.layers[layer], mode, what, cost=found.cost, measured_pj=pj)
+            rows.append({"layer": layer, "mode": mode.name} | errors)
     return rows
+
+
+def compared(
+    layer: LayerOperands, mode: WeightMode, what: Features, *, cost: ArrayCost, measured_pj: float
+) -> dict[str, float]:
+    """Energy of a step of a layer as measured and predicted, pJ, and the relative errors.
+
+    `error_without_features` is of what `CostTable.layer_cost` says of an active cycle without
+    features, which knows only how many lanes have work.
+    """
+    plan = sampled_schedule(layer, mode, cost.config)
+    predicted, without = (cost.active_energy_pj(plan, mode, known) for known in (what, None))
+    return {
+        "measured_pj": round(measured_pj, 2),
+        "predicted_pj": round(predicted, 2),
+        "error": round(predicted / measured_pj - 1, 4),
+        "error_without_features": round(without / measured_pj - 1, 4),
+    }
+
+
+def sampled_schedule(layer: LayerOperands, mode: WeightMode, config: ArrayConfig) -> LayerSchedule:
+    """Schedule of what is measured of a layer: a tile in which every PE has a dot product."""
+    depth = layer.weight[mode].shape[0]
+    tile = GemmShape(pixels=config.rows, depth=depth, outputs=config.cols)
+    plan = layer_schedule(tile, mode, config)
+    return replace(plan, utilisation=plan.utilisation * working_share(layer))
 
 
 def by_layer(rows: list[dict[str, Any]]) -> dict[str, float]:
