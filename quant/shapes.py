@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quant.errors import QuantError
+from quant.files import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -95,7 +95,7 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON file to write.")],
 ) -> None:
     """Write the layers' sizes of the shipped networks."""
-    output.write_text(json.dumps(shipped(), indent=1) + "\n", encoding="utf-8")
+    write_json(output, shipped(), indent=1)
     typer.echo(f"{output}")
 
 

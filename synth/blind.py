@@ -9,7 +9,6 @@ sampled (ADR 10).
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from dataclasses import replace
@@ -20,6 +19,7 @@ import typer
 
 from hw.catalog import named
 from hw.config import ArrayConfig
+from hw.files import write_json
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, LayerSchedule, layer_schedule
 from synth import operands
@@ -165,9 +165,7 @@ def main(
             found = characterise(found_config, bench)
             rows = predict(found, found_config, other, bench)
             document["arrays"][found_config.name] = {"layers": by_layer(rows), "runs": rows}
-        temporary = out.with_suffix(".tmp")
-        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(out)
+        write_json(out, document, indent=1)
     for name, figures in document["arrays"].items():
         for layer, error in figures["layers"].items():
             worst = max((r["error"] for r in figures["runs"] if r["layer"] == layer), key=abs)

@@ -8,7 +8,6 @@ least energy x area at 8-bit weights is characterised as an array with all recip
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ import typer
 from hw.catalog import named
 from hw.config import ArrayConfig, PEKind
 from hw.csd import shift_add_cycles
+from hw.files import write_json, write_text
 from hw.precision import WeightMode
 from synth.characterise import (
     PRODUCTS,
@@ -321,12 +321,6 @@ def _row(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 def main(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="JSON file; .md and two .png are written beside it.")
@@ -383,8 +377,8 @@ def main(
             document["kinds"][name] = entry(found, bench.operands)
             document["fronts"][name] = tried + [row for row in rows if row not in tried]
         document["goals"] = goals(document)
-        _write(out, json.dumps(document, indent=1) + "\n")
-        _write(out.with_suffix(".md"), markdown(document) + "\n")
+        write_json(out, document, indent=1)
+        write_text(out.with_suffix(".md"), markdown(document) + "\n")
         # here, so that the kinds can be had without matplotlib
         from synth.plot_front import plot_front
         from synth.plot_parts import plot_parts

@@ -19,7 +19,6 @@ gates, since Yosys orders a compressor tree's terms otherwise there.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -35,6 +34,7 @@ import typer
 
 from hw.array import MacArray
 from hw.config import ArrayConfig, PEKind
+from hw.files import write_json
 from hw.precision import WeightMode
 from hw.verilog import to_rtlil
 from hw.yosys import YosysError
@@ -224,9 +224,7 @@ def main(
                 document["arrays"][name] = entry
                 _show(name, entry)
         if output is not None:
-            temporary = output.with_suffix(".tmp")
-            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-            temporary.replace(output)
+            write_json(output, document, indent=1)
     except (
         ValueError,
         OSError,

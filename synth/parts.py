@@ -6,7 +6,6 @@ The modules are those of the cost tables, chosen and measured in the same flow; 
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from hw.config import ArrayConfig
+from hw.files import write_json
 from hw.precision import WeightMode
 from synth.breakdown import Part
 from synth.characterise import PRODUCTS, characterise
@@ -163,9 +163,7 @@ def main(
             }
             typer.echo("\n".join(lines(name, entry)))
         if output is not None:
-            temporary = output.with_suffix(".tmp")
-            temporary.write_text(json.dumps(rounded(document), indent=1) + "\n", encoding="utf-8")
-            temporary.replace(output)
+            write_json(output, rounded(document), indent=1)
             # here, so that a breakdown needs no matplotlib
             from synth.plot_parts import plot_parts
 

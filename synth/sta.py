@@ -8,7 +8,6 @@ OpenSTA takes a pin's capacitance for rising and falling edges apart, we take on
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import shlex
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hw.files import write_json
 from hw.yosys import YosysError
 from synth import liberty, opensta
 from synth.cells import LibertyError
@@ -111,9 +111,7 @@ def main(
                         f"{entry['opensta_min_period_ns']:.3f} ns, ratio {entry['ratio']:.3f}"
                     )
         if output is not None and not path:
-            temporary = output.with_suffix(".tmp")
-            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-            temporary.replace(output)
+            write_json(output, document, indent=1)
     except (ValueError, OSError, YosysError, LibertyError, opensta.OpenStaError) as error:
         typer.echo(f"synth.sta: {error}", err=True)
         raise typer.Exit(2) from error
