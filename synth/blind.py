@@ -9,8 +9,6 @@ sampled (ADR 10).
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,22 +21,16 @@ from hw.files import write_json
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, LayerSchedule, layer_schedule
 from synth import operands
-from synth.characterise import PRODUCTS, Bench, Characterised, characterise
+from synth.characterise import Bench, Characterised, characterise
 from synth.command import (
-    NANGATE,
     OPERANDS,
-    Cache,
-    ClockNs,
-    Cluster,
-    LibertyFile,
-    OperandFile,
-    Products,
-    Workers,
-    make_bench,
+    BenchOptions,
+    document_header,
+    identity,
     one_line,
+    takes_bench_options,
 )
 from synth.features import Features
-from synth.jobs import CACHE, default_workers, tools
 from synth.mapping import measure_job, measured
 from synth.model import run_features
 from synth.operands import LayerOperands, Operands
@@ -125,6 +117,9 @@ def by_layer(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {layer: round(p / m - 1, 4) for layer, (m, p) in totals.items()}
 
 
+@takes_bench_options(
+    "operand_file", "clock_ns", "liberty_file", "products", "cache", "workers", "cluster"
+)
 def main(
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path("docs")
     / "blind.json",
@@ -132,33 +127,17 @@ def main(
     other_file: Annotated[
         Path, typer.Option("--other", help="Operands to predict; those of the DS-CNN by default.")
     ] = OTHER,
-    operand_file: OperandFile = OPERANDS,
-    clock_ns: ClockNs = 1.65,
-    liberty_file: LibertyFile = NANGATE,
-    products: Products = PRODUCTS,
-    cache: Cache = CACHE,
-    workers: Workers = default_workers(),  # noqa: B008  # shown by --help
-    cluster: Cluster = "",
+    *,
+    options: BenchOptions,
 ) -> None:
     """Predict the energy of another network's layers, and measure it; exit 1 beyond 7 %."""
     with one_line("synth.blind"):
         out.parent.mkdir(parents=True, exist_ok=True)
         array, other = named(config).array, operands.load(other_file)
-        bench = make_bench(
-            liberty_file=liberty_file,
-            operand_file=operand_file,
-            clock_ns=clock_ns,
-            products=products,
-            cache=cache,
-            workers=workers,
-            cluster=cluster,
-        )
-        document: dict[str, Any] = {
-            "command": shlex.join(["python", "-m", "synth.blind", *sys.argv[1:]]),
-            "tools": tools(),
-            "fitted_on": {"name": bench.operands.name, "sha256": bench.operands.sha256},
-            "predicted": {"name": other.name, "sha256": other.sha256},
-            "clock_period_ns": clock_ns,
+        bench = options.bench()
+        document = document_header("synth.blind", bench.library, bench.operands) | {
+            "predicted": identity(other),
+            "clock_period_ns": bench.period_ns,
             "arrays": {},
         }
         for found_config in (array, array.int8_equivalent(), array.int8_dot_equivalent()):

@@ -8,8 +8,6 @@ least energy x area at 8-bit weights is characterised as an array with all recip
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +22,6 @@ from hw.csd import shift_add_cycles
 from hw.files import write_json, write_text
 from hw.precision import WeightMode
 from synth.characterise import (
-    PRODUCTS,
     Bench,
     Candidate,
     Characterised,
@@ -34,20 +31,7 @@ from synth.characterise import (
     step_fj,
     utilisation,
 )
-from synth.command import (
-    NANGATE,
-    OPERANDS,
-    Cache,
-    ClockNs,
-    Cluster,
-    LibertyFile,
-    OperandFile,
-    Products,
-    Workers,
-    make_bench,
-    one_line,
-)
-from synth.jobs import CACHE, default_workers, tools
+from synth.command import BenchOptions, document_header, one_line, takes_bench_options
 from synth.kinds import described, kinds, variants
 from synth.operands import Operands
 from synth.parts import break_down
@@ -321,6 +305,9 @@ def _row(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+@takes_bench_options(
+    "clock_ns", "liberty_file", "operand_file", "products", "cache", "workers", "cluster"
+)
 def main(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="JSON file; .md and two .png are written beside it.")
@@ -328,13 +315,8 @@ def main(
     only: Annotated[
         list[str] | None, typer.Option("--kind", help="Only these kinds (and the baselines).")
     ] = None,
-    clock_ns: ClockNs = 1.65,
-    liberty_file: LibertyFile = NANGATE,
-    operand_file: OperandFile = OPERANDS,
-    products: Products = PRODUCTS,
-    cache: Cache = CACHE,
-    workers: Workers = default_workers(),  # noqa: B008  # shown by --help
-    cluster: Cluster = "",
+    *,
+    options: BenchOptions,
 ) -> None:
     """Map an array of every kind of PE at its best; write and print what they cost."""
     with one_line("synth.compare"):
@@ -348,21 +330,9 @@ def main(
                 f"out must be another file than {OUT} for some kinds only; add -o FILE"
             )
         out.parent.mkdir(parents=True, exist_ok=True)
-        bench = make_bench(
-            liberty_file=liberty_file,
-            operand_file=operand_file,
-            clock_ns=clock_ns,
-            products=products,
-            cache=cache,
-            workers=workers,
-            cluster=cluster,
-        )
-        document: dict[str, Any] = {
-            "command": shlex.join(["python", "-m", "synth.compare", *sys.argv[1:]]),
-            "tools": tools(),
-            "library": {"name": bench.library.name, "sha256": bench.library.sha256},
-            "operands": {"name": bench.operands.name, "sha256": bench.operands.sha256},
-            "clock_period_ns": clock_ns,
+        bench = options.bench()
+        document = document_header("synth.compare", bench.library, bench.operands) | {
+            "clock_period_ns": bench.period_ns,
             "methods": "area synthesised, period static timing, energy gate-level activity",
             "paper": PAPER,
             "kinds": {},
