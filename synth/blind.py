@@ -28,6 +28,7 @@ from synth.command import (
     document_header,
     identity,
     one_line,
+    refuse,
     takes_bench_options,
 )
 from synth.features import Features
@@ -154,8 +155,7 @@ def main(
             )
     ours = document["arrays"][array.name]["layers"]
     if max(map(abs, ours.values())) > LIMIT:
-        typer.echo(f"synth.blind: errors must be at most {100 * LIMIT:g} %", err=True)
-        raise typer.Exit(1)
+        refuse("synth.blind", [f"errors must be at most {100 * LIMIT:g} %"])
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

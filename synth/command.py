@@ -30,6 +30,7 @@ OPERANDS = Path(__file__).parent / "operands" / "resnet8.npz"
 NANGATE = "nangate45"
 
 OperandFile = Annotated[Path, typer.Option("--operands", help="Sampled operands of a network.")]
+OutputFile = Annotated[Path | None, typer.Option("--output", "-o", help="JSON file to write.")]
 
 Command = Callable[..., None]
 
@@ -176,6 +177,14 @@ def document_header(module: str, library: Library, sampled: operands.Operands) -
 def identity(source: Library | operands.Operands) -> dict[str, str]:
     """Name and hash of what was read from a file."""
     return {"name": source.name, "sha256": source.sha256}
+
+
+def refuse(command: str, lines: Collection[str]) -> None:
+    """Print what is beyond a limit, a line each; exit status 1 if anything is."""
+    for line in lines:
+        typer.echo(f"{command}: {line}", err=True)
+    if lines:
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -37,7 +37,15 @@ from hw.precision import WeightMode
 from hw.verilog import to_rtlil
 from synth import liberty, operands, timing
 from synth.cells import Library
-from synth.command import OPERANDS, OperandFile, document_header, listed, one_line
+from synth.command import (
+    OPERANDS,
+    OperandFile,
+    OutputFile,
+    document_header,
+    listed,
+    one_line,
+    refuse,
+)
 from synth.energy import energy
 from synth.mapped import CLOCK_NS, STANDARD, replay, timed
 from synth.placed import Placed, kind_of, place
@@ -185,9 +193,7 @@ def beyond(document: dict[str, Any]) -> list[str]:
 
 
 def main(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON file to write.")
-    ] = None,
+    output: OutputFile = None,
     names: Annotated[
         str, typer.Option("--arrays", help="Small arrays, comma-separated; all if not given.")
     ] = "",
@@ -212,11 +218,7 @@ def main(
                 _show(name, entry)
         if output is not None:
             write_json(output, document, indent=1)
-    lines = beyond(document)
-    for line in lines:
-        typer.echo(f"synth.compose: {line}", err=True)
-    if lines:
-        raise typer.Exit(1)
+    refuse("synth.compose", beyond(document))
 
 
 def _show(name: str, entry: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ import typer
 
 from hw.files import write_json
 from synth import liberty, opensta
-from synth.command import command_line, identity, listed, one_line
+from synth.command import OutputFile, command_line, identity, listed, one_line, refuse
 from synth.kinds import kinds
 from synth.mapped import STANDARD, Mapped, map_and_time
 
@@ -54,9 +54,7 @@ def beyond(document: dict[str, Any]) -> list[str]:
 
 
 def main(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON file to write.")
-    ] = None,
+    output: OutputFile = None,
     names: Annotated[
         str, typer.Option("--kinds", help="Kinds of PE, comma-separated; all if not given.")
     ] = "",
@@ -93,11 +91,7 @@ def main(
                     )
         if output is not None and not path:
             write_json(output, document, indent=1)
-    lines = beyond(document)
-    for line in lines:
-        typer.echo(f"synth.sta: {line}", err=True)
-    if lines:
-        raise typer.Exit(1)
+    refuse("synth.sta", beyond(document))
 
 
 def _print_path(kind: str, mapped: Mapped) -> None:
