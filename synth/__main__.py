@@ -12,13 +12,10 @@ from rich.console import Console
 from hw.catalog import named
 from hw.config import ArrayConfig, PEKind
 from synth import cells, report
-from synth.characterise import (
-    Bench,
-    baselines,
-    characterise,
-    design_sha256,
-)
+from synth.bench import Bench
+from synth.characterise import characterise
 from synth.command import BenchOptions, command_line, one_line, takes_bench_options
+from synth.designs import baselines, design_sha256
 from synth.jobs import tools
 from synth.libraries import NAMED, Source, find
 from synth.memory import MEMORY_45_NM

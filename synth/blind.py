@@ -21,7 +21,9 @@ from hw.files import write_json
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, LayerSchedule, layer_schedule
 from synth import operands
-from synth.characterise import Bench, Characterised, characterise
+from synth.bench import Bench
+from synth.candidates import energies
+from synth.characterise import Characterised, characterise
 from synth.command import (
     OPERANDS,
     BenchOptions,
@@ -32,7 +34,6 @@ from synth.command import (
     takes_bench_options,
 )
 from synth.features import Features
-from synth.mapping import measure_job, measured
 from synth.model import run_features
 from synth.operands import LayerOperands, Operands
 from synth.recording import record_job
@@ -52,20 +53,8 @@ def predict(
     """Energy of a step of the whole array, measured and predicted, by layer and mode."""
     recordings = {mode: record_job(config, mode, other, products=bench.products) for mode in MODES}
     bench.runner.run(list(recordings.values()), label=f"{config.name}: simulate {other.name}")
-    jobs = {
-        (module, mode): measure_job(
-            candidate.netlist,
-            candidate.surroundings,
-            recording=recordings[mode],
-            config=config,
-            module=module,
-            period_ns=bench.period_ns,
-        )
-        for module, candidate in found.chosen.items()
-        for mode in MODES
-    }
-    results = bench.runner.run(list(jobs.values()), label=f"{config.name}: energy on {other.name}")
-    energies = {key: measured(result) for key, result in zip(jobs, results, strict=True)}
+    label = f"{config.name}: energy on {other.name}"
+    spent = energies(found.chosen, recordings, config, bench, label=label)
     rows = []
     for mode in MODES:
         seen = run_features(other, mode, config, products=bench.products)
@@ -73,7 +62,7 @@ def predict(
             if not other.layers[layer].share:  # no layer of the network
                 continue
             pj = sum(
-                found.cost.modules[module].count * energies[module, mode].runs[index].step_fj / 1000
+                found.cost.modules[module].count * spent[module, mode].runs[index].step_fj / 1000
                 for module in found.chosen
             )
             errors = compared(other.layers[layer], mode, what, cost=found.cost, measured_pj=pj)

@@ -19,8 +19,9 @@ from rich.console import Console
 from hw.yosys import YosysError
 from synth import liberty, libraries, operands
 from synth.activity import SimulationError
+from synth.bench import PRODUCTS, Bench
+from synth.candidates import ClockError
 from synth.cells import LibertyError, Library
-from synth.characterise import PRODUCTS, Bench, ClockError
 from synth.jobs import CACHE, ClusterError, Runner, Store, default_workers, tools
 from synth.opensta import OpenStaError
 from synth.table import CostTableError

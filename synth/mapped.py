@@ -11,7 +11,7 @@ from pathlib import Path
 from hw.config import ArrayConfig
 from synth import activity
 from synth.cells import Library
-from synth.characterise import designs
+from synth.designs import designs
 from synth.drive import with_drivers
 from synth.mapping import WARM_UP
 from synth.netlist import Netlist

@@ -13,9 +13,11 @@ import typer
 from hw.catalog import named
 from hw.config import ArrayConfig, Multiplier, PEKind, Stage
 from hw.precision import WeightMode
-from synth.characterise import Characterised, baselines, designs_sha256
-from synth.compare import PAPER, entry, goals, markdown, ratios
+from synth.characterise import Characterised
+from synth.compare import entry
 from synth.compare import main as command
+from synth.compare_report import PAPER, goals, markdown, ratios
+from synth.designs import baselines, designs_sha256
 from synth.kinds import described, kinds, variants
 from synth.operands import LayerOperands, Operands
 from synth.plot_front import plot_front
@@ -35,7 +37,7 @@ def _found(config: ArrayConfig) -> Characterised:
         idle_energy_pj=0.25,
     )
     cost = ArrayCost(parameters=ArrayParameters.of(config), modules={"pe": module})
-    return Characterised(cost=cost, chosen={}, tried={}, recordings={})
+    return Characterised(cost=cost, chosen={}, tried={})
 
 
 def _operands(weights: list[list[int]]) -> Operands:

@@ -11,8 +11,8 @@ from hw.config import ArrayConfig
 from hw.yosys import YosysError
 from synth import liberty
 from synth.cells import LibertyError
-from synth.characterise import designs
 from synth.command import BenchOptions
+from synth.designs import designs
 from synth.libraries import NAMED, find
 from synth.yosys import Adders, Engine, Recipe, full_adder, map_to_cells
 

@@ -13,9 +13,9 @@ from hw.catalog import named
 from hw.config import ArrayConfig, PEKind, Stage
 from hw.precision import WeightMode
 from hw.schedule import GemmShape, layer_schedule
-from synth.characterise import baselines, design_sha256
 from synth.costs.schema import COMMITTED as SCHEMA
 from synth.costs.schema import schema_text
+from synth.designs import baselines, design_sha256
 from synth.table import ArrayParameters, CostTable, CostTableError, LayerCost, complete
 
 COMMITTED = Path(__file__).parents[1] / "synth" / "tables" / "nangate45-default.json"
