@@ -1,7 +1,5 @@
 """Errors of predicted energies: with features, and by the lanes that have work alone."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,11 +9,9 @@ from hw.schedule import GemmShape
 from synth.blind import by_layer, compared, sampled_schedule
 from synth.costs.activity import EnergyModel
 from synth.features import Features
-from synth.operands import LayerOperands, load
+from synth.operands import LayerOperands
 from synth.table import ArrayCost, ArrayParameters, CostTable, ModuleCost
-from synth.work import working_share
 
-OPERANDS = Path(__file__).parents[1] / "synth" / "operands"
 CONFIG = ArrayConfig(rows=2, cols=8, lanes=4, group=4)
 SEEN = Features(acts=1.0, weights=0.0, products=0.0, sums=0.0, tiles=0.0)
 
@@ -55,24 +51,6 @@ def _layer(weight: np.ndarray) -> LayerOperands:
 def _depthwise(taps: int) -> LayerOperands:
     """Eight channels of a depthwise layer; each has weights for every eighth pixel of K."""
     return _layer(np.tile(np.eye(8, dtype=np.int8), (taps, 1)))
-
-
-def test_a_dense_layer_has_weights_for_all_of_k_and_a_depthwise_one_for_an_eighth() -> None:
-    dense = np.ones((16, 8), dtype=np.int8)
-    assert working_share(_layer(dense)) == 1.0
-    assert working_share(_layer(np.ones((9, 8), dtype=np.int8))) == 1.0
-    assert working_share(_depthwise(2)) == 1 / 8
-    one_off = _depthwise(2)
-    one_off.weight[WeightMode.W8][3, 5] = 1
-    assert working_share(one_off) == 1.0
-
-
-def test_the_shipped_operands_have_one_depthwise_layer() -> None:
-    shares = {
-        name: working_share(layer) for name, layer in load(OPERANDS / "dscnn.npz").layers.items()
-    }
-    assert shares.pop("blocks.1.depthwise") == 1 / 8
-    assert set(shares.values()) == {1.0}
 
 
 @pytest.mark.parametrize("mode", list(WeightMode))

@@ -92,6 +92,22 @@ def test_layer_costs_by_hand(tmp_path: Path) -> None:
     assert cost.memory_energy_pj == pytest.approx(0.1 * 384 + 0.2 * 64 + 8 * 48)
 
 
+def test_energy_is_measured_in_steps_in_which_some_lanes_had_no_work(tmp_path: Path) -> None:
+    document = _document()
+    document["array"]["sampled_utilisation"] = {"W8": 0.5}
+    array = complete(CostTable.load(_write(tmp_path / "t.json", document)).array)
+    # a step at 8 bit, four PEs and the control, and what full lanes, twice as busy, would take
+    assert array.energy_pj(WeightMode.W8, utilisation=0.5) == pytest.approx(4 * 4.0 + 2.0)
+    full = 4 * (0.25 + 2 * (4.0 - 0.25)) + 2.0
+    assert array.energy_pj(WeightMode.W8) == pytest.approx(full)
+    quarter = 4 * (0.25 + 0.5 * (4.0 - 0.25)) + 2.0
+    assert array.energy_pj(WeightMode.W8, utilisation=0.25) == pytest.approx(quarter)
+    # half of 16 lanes a step, a step of four for a product: two multiply-accumulates a cycle
+    assert array.energy_per_mac_pj(WeightMode.W8) == pytest.approx(18.0 / 2)
+    # where nothing is said, all lanes had work: 16 lanes, a step of two
+    assert array.energy_per_mac_pj(WeightMode.W4) == pytest.approx((4 * 2.0 + 1.0) / 8)
+
+
 def test_costs_of_layers_that_follow_each_other_add_up(tmp_path: Path) -> None:
     table = CostTable.load(_write(tmp_path / "t.json", _document()))
     one = table.layer_cost(GemmShape(pixels=4, depth=6, outputs=2), WeightMode.W4)
