@@ -6,7 +6,6 @@ results held to the golden model and its cycles to `hw.timeline`.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ from rich.table import Table
 from hw.accelerator import Accelerator
 from hw.accelerator_config import AcceleratorConfig
 from hw.catalog import named
+from hw.files import write_json
 from hw.precision import WeightMode
 from hw.verilog import to_verilog
 from sim import folder, network
@@ -89,9 +89,9 @@ def peak(config: AcceleratorConfig, bits: int) -> float:
 def summary(report: dict[str, Any]) -> Table:
     """Table of the layers of the first image, and totals."""
     config = named(report["config"])
-    table = Table(title=f"{report['network']} on {report['config']}, an image")
+    table = Table(title=f"{report['network']} on {report['config']}: cycles of an image")
     table.add_column("layer", no_wrap=True)
-    columns = ("bits", "RTL cycles", "timeline", "steps", "stalls", "used", "acts")
+    columns = ("bits", "RTL", "timeline", "steps", "stalls", "used", "acts")
     for column in columns:
         table.add_column(column, justify="right")
     layers = report["images"][0]["layers"]
@@ -157,10 +157,7 @@ def main(
         markup=False,
     )
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = output.with_name(output.name + ".tmp")
-        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(output)
+        write_json(output, report, indent=1)
         console.print(f"{output}", markup=False)
 
 

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from hw.files import write_bytes, write_json
 from hw.mapping import ConvShape
 from hw.precision import MULTIPLIER_BITS, SHIFT_MAX, WeightMode
 
@@ -256,10 +257,8 @@ class IntegerNetwork:
                 arrays[f"{step.name}.{field}"] = np.ascontiguousarray(getattr(layer, field))
         content = save_arrays(arrays)
         graph = self.graph.model_copy(update={"arrays_sha256": hashlib.sha256(content).hexdigest()})
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / ARRAYS_NAME, content)
-        text = json.dumps(graph.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
-        _write(folder / GRAPH_NAME, text.encode())
+        write_bytes(folder / ARRAYS_NAME, content)
+        write_json(folder / GRAPH_NAME, graph.model_dump(mode="json"), indent=1)
 
 
 def load(folder: Path) -> IntegerNetwork:
@@ -299,7 +298,7 @@ def save_examples(
         "images": np.ascontiguousarray(images),
         "labels": labels.astype(np.int64),
     }
-    _write(folder / EXAMPLES_NAME, save_arrays(arrays))
+    write_bytes(folder / EXAMPLES_NAME, save_arrays(arrays))
 
 
 def load_examples(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -459,9 +458,3 @@ def _check_layer(graph: Graph, step: Conv, layer: LayerArrays) -> None:
     sums = np.abs(layer.weight.astype(np.int64)).sum(axis=(0, 1, 2)) * most
     if (sums + np.abs(layer.bias.astype(np.int64))).max() >= 1 << 31:
         raise FolderError(f"{step.name}.bias: sums and biases must fit 32 bits")
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
