@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +15,17 @@ from torch.nn import functional
 
 from hw.precision import WeightMode
 from quant.graph import Network, Norm, WeightLayer, norm_affine
+from quant.lsq import fake_quantise_at
 from quant.quantizer import (
     IMAGE_RANGE,
+    LEAST_SCALE,
     ActQuantizer,
     ActRange,
     fake_quantise_weight,
     quantise_weight,
     weight_scale,
 )
+from quant.scales import Scales
 
 Bits = Mapping[str, WeightMode]
 """Precision of each layer, by name."""
@@ -79,9 +83,16 @@ class QuantLayer(nn.Module):
     norm : batch norm, optional
         That of the layer's output; copied.
     mode : WeightMode
-        Precision; may be changed at any time.
+        Precision; may be changed at any time, which derives the scales anew.
     narrow : bool
         Whether the most negative integer stays unused.
+    scales : Scales
+        Where the scales come from.
+
+    Attributes
+    ----------
+    scale : Parameter, float [M], optional
+        Scales of their own; None where they follow the weights (`Scales.MIN_MAX`, nothing set).
     """
 
     def __init__(
@@ -91,14 +102,96 @@ class QuantLayer(nn.Module):
         *,
         mode: WeightMode = WeightMode.W8,
         narrow: bool = False,
+        scales: Scales = Scales.MIN_MAX,
     ) -> None:
         super().__init__()
         self.layer = copy.deepcopy(layer)
         self.norm = copy.deepcopy(norm)
-        self.mode = mode
         self.narrow = narrow
+        self.scales = scales
+        self.scale: nn.Parameter | None
+        self.register_parameter("scale", None)
         if self.norm is not None:
             self._make_gains_positive(self.norm)
+        self._mode = mode
+        self.derive_scale()
+
+    @property
+    def mode(self) -> WeightMode:
+        """Precision of the weights."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: WeightMode) -> None:
+        if mode is not self._mode:
+            self._mode = mode
+            self.derive_scale()
+
+    @contextmanager
+    def at(self, mode: WeightMode) -> Iterator[None]:
+        """Have another precision for a while, by the rule; then precision and scales as before."""
+        mode_before, scale_before = self._mode, self.scale
+        self.mode = mode
+        try:
+            yield
+        finally:
+            self._mode, self.scale = mode_before, scale_before
+
+    def derive_scale(self) -> None:
+        """Go back to the scales that the rule gives to the weights as they are."""
+        if self.scales is Scales.MIN_MAX:
+            self.scale = None
+        else:
+            self.set_scale(self._rule())
+
+    def set_scale(self, scale: Tensor) -> None:
+        """Give the layer scales of its own; they are trained where scales are learned.
+
+        Parameters
+        ----------
+        scale : float [M]
+            Of the weights as they are in `self.layer`; positive. Copied.
+
+        Raises
+        ------
+        ValueError
+            If its shape is another one or a scale is not positive and finite.
+        """
+        outputs = self.layer.weight.shape[0]
+        if scale.shape != (outputs,):
+            raise ValueError(f"scale must have shape ({outputs},), not {tuple(scale.shape)}")
+        if not bool((scale.isfinite() & (scale > 0)).all()):
+            raise ValueError("scale must be positive and finite in every channel")
+        learned = self.scales is Scales.LEARNED
+        self.scale = nn.Parameter(scale.detach().clone(), requires_grad=learned)
+
+    def start_from(self, weight: Tensor, scale: Tensor) -> None:
+        """Take weights and their scales from elsewhere, for example from GPTQ.
+
+        Parameters
+        ----------
+        weight : float [M, ...]
+            In place of `self.layer.weight`: before folding, and with the signs that a batch norm
+            of positive gains makes; copied.
+        scale : float [M]
+            As in `set_scale`.
+
+        Raises
+        ------
+        ValueError
+            If a shape is another one or a scale is not positive and finite.
+        """
+        if weight.shape != self.layer.weight.shape:
+            raise ValueError(
+                f"weight must have shape {tuple(self.layer.weight.shape)}, "
+                f"not {tuple(weight.shape)}"
+            )
+        self.set_scale(scale)
+        with torch.no_grad():
+            self.layer.weight.copy_(weight)
+
+    def _rule(self) -> Tensor:
+        return weight_scale(self.layer.weight, self.mode, narrow=self.narrow)
 
     @torch.no_grad()
     def _make_gains_positive(self, norm: Norm) -> None:
@@ -112,13 +205,19 @@ class QuantLayer(nn.Module):
 
     @torch.no_grad()
     def clamp_gains(self) -> None:
-        """Keep the gains of the batch norm positive; called after each training step."""
+        """Keep the batch norm's gains and own scales positive; called after each training step."""
         if self.norm is not None:
             self.norm.weight.clamp_(min=_LEAST_GAIN)
+        if self.scale is not None:
+            self.scale.clamp_(min=LEAST_SCALE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float activations to float sums, batch norm included."""
-        weight = fake_quantise_weight(self.layer.weight, self.mode, narrow=self.narrow)
+        weight, scale = self.layer.weight, self.scale
+        if scale is None:
+            weight = fake_quantise_weight(weight, self.mode, narrow=self.narrow)
+        else:
+            weight = fake_quantise_at(weight, scale, self.mode, narrow=self.narrow)
         if isinstance(self.layer, nn.Conv2d):
             c = self.layer
             y = functional.conv2d(x, weight, c.bias, c.stride, c.padding, c.dilation, c.groups)
@@ -129,7 +228,7 @@ class QuantLayer(nn.Module):
     @torch.no_grad()
     def integers(self) -> LayerIntegers:
         """Return the layer's integers, scales and biases with the batch norm folded in."""
-        scale = weight_scale(self.layer.weight, self.mode, narrow=self.narrow)
+        scale = self._rule() if self.scale is None else self.scale.detach().clone()
         weight = quantise_weight(self.layer.weight, scale, self.mode, narrow=self.narrow)
         bias = torch.zeros_like(scale) if self.layer.bias is None else self.layer.bias
         if self.norm is not None:
@@ -151,11 +250,20 @@ class QuantNetwork(nn.Module):
         Precision of every layer.
     narrow : bool
         Whether the most negative weight integer stays unused.
+    scales : Scales
+        Where the scales of weights come from.
     """
 
-    def __init__(self, network: Network, bits: Bits, *, narrow: bool = False) -> None:
+    def __init__(
+        self,
+        network: Network,
+        bits: Bits,
+        *,
+        narrow: bool = False,
+        scales: Scales = Scales.MIN_MAX,
+    ) -> None:
         super().__init__()
-        self.module, self.act_quantizers = _quantised(network, narrow=narrow)
+        self.module, self.act_quantizers = _quantised(network, narrow=narrow, scales=scales)
         self.layer_names = tuple(layer.name for layer in network.layers)
         self.sources = {layer.name: layer.source for layer in network.layers}
         self.set_bits(bits)
@@ -200,11 +308,20 @@ class QuantNetwork(nn.Module):
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot."""
+        """Go back to a snapshot; layers have scales of their own where they had them then."""
+        self.set_bits(snapshot.bits)
+        for name, layer in self.quant_layers():
+            scale = snapshot.state.get(f"module.{name}.scale")
+            if scale is None:
+                layer.scale = None
+            else:
+                layer.set_scale(scale)
         self.load_state_dict(snapshot.state)
+        for _, layer in self.quant_layers():
+            if layer.scale is None:
+                layer.derive_scale()
         for name, act_range in snapshot.ranges.items():
             self.act_quantizer(name).range = act_range
-        self.set_bits(snapshot.bits)
 
     def tensors(self) -> dict[str, Tensor]:
         """Integers, scales, biases and activation ranges, for a safetensors file.
@@ -242,7 +359,9 @@ def uniform_bits(network: Network, mode: WeightMode) -> dict[str, WeightMode]:
     return {layer.name: mode for layer in network.layers}
 
 
-def _quantised(network: Network, *, narrow: bool) -> tuple[fx.GraphModule, dict[str, str]]:
+def _quantised(
+    network: Network, *, narrow: bool, scales: Scales
+) -> tuple[fx.GraphModule, dict[str, str]]:
     """Put quantisers into a copy of the graph; returns their module paths by tensor."""
     module = copy.deepcopy(network.module)
     nodes = {node.name: node for node in module.graph.nodes}
@@ -268,7 +387,8 @@ def _quantised(network: Network, *, narrow: bool) -> tuple[fx.GraphModule, dict[
         norm = module.get_submodule(layer.norm) if layer.norm else None
         assert isinstance(float_layer, WeightLayer)
         assert norm is None or isinstance(norm, Norm)
-        module.set_submodule(layer.name, QuantLayer(float_layer, norm, narrow=narrow))
+        quantised_layer = QuantLayer(float_layer, norm, narrow=narrow, scales=scales)
+        module.set_submodule(layer.name, quantised_layer)
     norms = {layer.norm for layer in network.layers}
     for node in list(module.graph.nodes):
         if node.op == "call_module" and node.target in norms:

@@ -181,13 +181,11 @@ def layer_samples(
             sampled = torch.cat(rows).numpy()
         else:
             sampled = act.numpy()
-        mode_before = layer.mode
         weight = {}
         for mode in WeightMode:
-            layer.mode = mode
-            integers = layer.integers().weight[chosen]
+            with layer.at(mode):
+                integers = layer.integers().weight[chosen]
             weight[mode] = matrix(integers) if integers.ndim == 4 else integers.T
-        layer.mode = mode_before
         found[name] = LayerSample(act=sampled, weight=weight)
     return found
 

@@ -14,12 +14,14 @@ from quant.errors import QuantError
 from quant.menu import Policy
 from quant.request import Method, Plan, Request
 from quant.resources import Limit, Resource, parse_limit
+from quant.scales import Scales
 from quant.wishes import Wishes
 from synth.table import CostTable
 
 DEFAULT_TABLE = Path(__file__).parent.parent / "synth" / "tables" / "nangate45-default.json"
 DEFAULT_SIZE = "0.4"
 """Limit of the size where no other resource is limited."""
+DEFAULT_SCALES = Scales.MIN_MAX
 SENSITIVITIES = ("kl", "logit-kl", "hessian", "fisher")
 FRONTS = (Resource.ENERGY, Resource.SIZE, Resource.LATENCY)
 
@@ -50,6 +52,7 @@ class Options(BaseModel):
     data: Path | None = None
     weights: Path | None = None
     qat_steps: int = 400
+    scales: str | None = None
     workers: int = 2
 
     @property
@@ -97,8 +100,19 @@ class Options(BaseModel):
             weights=self.weights,
             seed=self.seed,
             workers=self.workers,
-            plan=Plan.untrained() if self.ptq_only else Plan.of_steps(self.qat_steps),
+            plan=self._plan(),
         )
+
+    def _plan(self) -> Plan:
+        if self.ptq_only and self.scales is not None:
+            raise QuantError("scales must come without ptq-only, which trains nothing")
+        if self.ptq_only:
+            return Plan.untrained()
+        known = [scales.value for scales in Scales]
+        name = self.scales or DEFAULT_SCALES.value
+        if name not in known:
+            raise QuantError(f"scales must be one of {', '.join(known)}, not {name}")
+        return Plan.of_steps(self.qat_steps, Scales(name))
 
     def _limits(self) -> dict[Resource, Limit]:
         given = {

@@ -46,13 +46,12 @@ def logit_divergence(
             if mode is before[name]:
                 found[name][mode] = 0.0
                 continue
-            quantised.layer(name).mode = mode
-            probed = functional.log_softmax(quantised(images), dim=1)
+            with quantised.layer(name).at(mode):
+                probed = functional.log_softmax(quantised(images), dim=1)
             divergence = functional.kl_div(
                 probed, reference, reduction="batchmean", log_target=True
             )
             found[name][mode] = max(0.0, float(divergence))
-        quantised.layer(name).mode = before[name]
     quantised.restore(snapshot)  # the norms' running statistics have moved
     quantised.eval()
     return found

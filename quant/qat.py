@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from torch.nn import functional
 from quant.batches import train_batches
 from quant.data import ImageSet
 from quant.layers import QuantNetwork
+from quant.scales import Scales
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,10 @@ class QatSettings:
         Images per step.
     peak_lr : float
         Highest learning rate.
+    scale_lr : float
+        Highest learning rate of learned scales, relative to the mean scale of their layer at the
+        start: Adam's steps are about as large as the learning rate, whatever the gradient, and
+        scales are not all of one size. Ours.
     distil : float
         Share of the loss that is cross-entropy to the float network's softened outputs
         (Hinton et al., arXiv 1503.02531); 0 to 1.
@@ -34,14 +40,18 @@ class QatSettings:
         Of the softening.
     seed : int
         Of the order of the images.
+    scales : Scales
+        Where the scales of weights come from.
     """
 
     steps: int
     batch: int = 64
     peak_lr: float = 2e-3
+    scale_lr: float = 1e-2
     distil: float = 0.5
     temperature: float = 4.0
     seed: int = 0
+    scales: Scales = Scales.MIN_MAX
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -57,6 +67,26 @@ def lr_share(step: int, steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up + 1) / (steps - warm_up + 1)))
+
+
+def _groups(network: QuantNetwork, settings: QatSettings) -> list[dict[str, Any]]:
+    """Parameters with their learning rates: learned scales by layer, all others together."""
+    layers = [layer for _, layer in network.quant_layers()]
+    scales = [layer.scale for layer in layers if layer.scale is not None]
+    own = {id(scale) for scale in scales}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in own]
+    return [
+        {"params": others, "lr": settings.peak_lr},
+        *(
+            {
+                "params": [scale],
+                "lr": settings.scale_lr * float(scale.detach().mean()),
+                "weight_decay": 0.0,
+            }
+            for scale in scales
+            if scale.requires_grad
+        ),
+    ]
 
 
 def train_quantised(
@@ -82,7 +112,7 @@ def train_quantised(
     on_step : callable
         Called after each step.
     """
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.peak_lr)
+    optimiser = torch.optim.Adam(_groups(network, settings))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: lr_share(step, settings.steps)
     )

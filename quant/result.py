@@ -266,6 +266,7 @@ def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str
             "total_steps": plan.total_steps,
             "steps_per_visit": plan.probe_steps,
             "batch": plan.batch,
+            "scales": plan.scales.value,
         },
         "weights": {"sha256": sha256(weights), **bench.metadata},
         "data_sha256": dict(sorted(bench.images.sha256.items())),

@@ -131,7 +131,9 @@ def _start_uniform(session: Session, jobs: Jobs) -> Uniforms:
             futures[mode].set_result((known.snapshot, float(known.values["validation"])))
             continue
         if plan.trains:
-            settings = QatSettings(steps=plan.total_steps, batch=plan.batch, seed=request.seed)
+            settings = QatSettings(
+                steps=plan.total_steps, batch=plan.batch, seed=request.seed, scales=plan.scales
+            )
             futures[mode] = jobs.submit(train_uniform, source, mode, settings)
         else:
             futures[mode] = jobs.submit(calibrate_uniform, source, mode, request.seed)

@@ -72,6 +72,9 @@ def main(
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
     weights: Annotated[Path | None, typer.Option(help="safetensors; the shipped ones")] = None,
     qat_steps: Annotated[int, typer.Option(help="training steps in all")] = 400,
+    scales: Annotated[
+        Text, typer.Option(help="of weights in training: min-max (default) or learned")
+    ] = None,
     workers: Annotated[int, typer.Option(help="processes beside this one")] = 2,
     resume: Annotated[
         Path | None, typer.Option(help="folder of a stopped search; takes all its options")

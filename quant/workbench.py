@@ -21,6 +21,7 @@ from quant.layers import QuantNetwork, Snapshot, uniform_bits
 from quant.models import load
 from quant.operands import GROUPS, LayerSample, layer_samples
 from quant.qat import QatSettings, train_quantised
+from quant.scales import Scales
 
 Bits = Mapping[str, WeightMode]
 
@@ -67,9 +68,9 @@ class Workbench:
         self.example = torch.zeros(1, 1, height, width)
         self.network = trace(self.teacher, self.example)
 
-    def calibrated(self, bits: Bits, *, seed: int) -> QuantNetwork:
+    def calibrated(self, bits: Bits, *, seed: int, scales: Scales = Scales.MIN_MAX) -> QuantNetwork:
         """Return the float network, quantised and calibrated, not trained."""
-        quantised = QuantNetwork(self.network, bits)
+        quantised = QuantNetwork(self.network, bits, scales=scales)
         self.recalibrate(quantised, seed=seed)
         return quantised
 
@@ -141,7 +142,7 @@ def train_bits(source: Source, bits: Bits, settings: QatSettings) -> tuple[Snaps
 
 
 def _trained(bench: Workbench, bits: Bits, settings: QatSettings) -> tuple[Snapshot, float]:
-    quantised = bench.calibrated(bits, seed=settings.seed)
+    quantised = bench.calibrated(bits, seed=settings.seed, scales=settings.scales)
     validation = bench.train_keeping_best(quantised, settings)
     return quantised.snapshot(), validation
 
