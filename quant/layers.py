@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,6 +85,9 @@ class QuantLayer(nn.Module):
         Whether the most negative integer stays unused.
     """
 
+    fixed_scale: Tensor | None
+    """Scale that stays while the precision does, float [M], if there is one."""
+
     def __init__(
         self,
         layer: WeightLayer,
@@ -97,6 +101,8 @@ class QuantLayer(nn.Module):
         self.norm = copy.deepcopy(norm)
         self.mode = mode
         self.narrow = narrow
+        self.fixed_mode = mode
+        self.register_buffer("fixed_scale", None)
         if self.norm is not None:
             self._make_gains_positive(self.norm)
 
@@ -110,6 +116,30 @@ class QuantLayer(nn.Module):
                 values.mul_(sign)
         self.clamp_gains()
 
+    @property
+    def scale(self) -> Tensor:
+        """Scale per output channel, float [M]: the fixed one at its precision, else by the rule."""
+        if self.fixed_scale is not None and self.mode is self.fixed_mode:
+            return self.fixed_scale
+        return weight_scale(self.layer.weight, self.mode, narrow=self.narrow)
+
+    @torch.no_grad()
+    def start_from(self, weight: Tensor, scale: Tensor) -> None:
+        """Take weights, float [M, ...], whose scale, float [M], stays while the precision does.
+
+        The rule of `quant.quantizer.weight_scale` would find another scale for weights that are
+        already rounded.
+        """
+        self.layer.weight.copy_(weight)
+        self.fixed_scale, self.fixed_mode = scale.clone(), self.mode
+
+    def _load_from_state_dict(self, state: Any, prefix: str, *args: Any) -> None:
+        """Take the fixed scale or its absence from the state; it is that of the present mode."""
+        self.fixed_scale, self.fixed_mode = state.get(f"{prefix}fixed_scale"), self.mode
+        if self.fixed_scale is not None:
+            self.fixed_scale = self.fixed_scale.clone()
+        super()._load_from_state_dict(state, prefix, *args)
+
     @torch.no_grad()
     def clamp_gains(self) -> None:
         """Keep the gains of the batch norm positive; called after each training step."""
@@ -118,7 +148,9 @@ class QuantLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float activations to float sums, batch norm included."""
-        weight = fake_quantise_weight(self.layer.weight, self.mode, narrow=self.narrow)
+        weight = fake_quantise_weight(
+            self.layer.weight, self.mode, narrow=self.narrow, scale=self.scale
+        )
         if isinstance(self.layer, nn.Conv2d):
             c = self.layer
             y = functional.conv2d(x, weight, c.bias, c.stride, c.padding, c.dilation, c.groups)
@@ -129,7 +161,7 @@ class QuantLayer(nn.Module):
     @torch.no_grad()
     def integers(self) -> LayerIntegers:
         """Return the layer's integers, scales and biases with the batch norm folded in."""
-        scale = weight_scale(self.layer.weight, self.mode, narrow=self.narrow)
+        scale = self.scale
         weight = quantise_weight(self.layer.weight, scale, self.mode, narrow=self.narrow)
         bias = torch.zeros_like(scale) if self.layer.bias is None else self.layer.bias
         if self.norm is not None:
@@ -187,9 +219,10 @@ class QuantNetwork(nn.Module):
         return {name: layer.mode for name, layer in self.quant_layers()}
 
     def set_bits(self, bits: Bits) -> None:
-        """Set the precision of every layer."""
+        """Set the precision of every layer; a scale fixed at another precision is dropped."""
         for name, layer in self.quant_layers():
-            layer.mode = bits[name]
+            if layer.mode is not bits[name]:
+                layer.mode, layer.fixed_scale = bits[name], None
 
     def snapshot(self) -> Snapshot:
         """Copy what training and calibration change, and the precisions."""
@@ -201,10 +234,10 @@ class QuantNetwork(nn.Module):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot."""
+        self.set_bits(snapshot.bits)
         self.load_state_dict(snapshot.state)
         for name, act_range in snapshot.ranges.items():
             self.act_quantizer(name).range = act_range
-        self.set_bits(snapshot.bits)
 
     def tensors(self) -> dict[str, Tensor]:
         """Integers, scales, biases and activation ranges, for a safetensors file.

@@ -82,12 +82,16 @@ def quantise_weight(
     return round_half_up(weight / _per_channel(scale, weight)).clamp(lowest, mode.max)
 
 
-def fake_quantise_weight(weight: Tensor, mode: WeightMode, *, narrow: bool = False) -> Tensor:
+def fake_quantise_weight(
+    weight: Tensor, mode: WeightMode, *, narrow: bool = False, scale: Tensor | None = None
+) -> Tensor:
     """Weights as the array sees them, float [M, ...]; the gradient passes straight through.
 
-    The gradient passes everywhere, also where a 2-bit weight is clipped; the scale gets none.
+    The gradient passes everywhere, also where a 2-bit weight is clipped; the scale, float [M], that
+    of `weight_scale` unless given, gets none.
     """
-    scale = weight_scale(weight, mode, narrow=narrow)
+    if scale is None:
+        scale = weight_scale(weight, mode, narrow=narrow)
     with torch.no_grad():
         integers = quantise_weight(weight, scale, mode, narrow=narrow)
         error = integers * _per_channel(scale, weight) - weight

@@ -1,0 +1,160 @@
+"""A whole network's weights, optimised layer by layer on calibration images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from hw.precision import WeightMode
+from quant.batches import to_input
+from quant.calibrate import fit_activations, reestimate_norms
+from quant.data import ImageSet
+from quant.graph import Network
+from quant.layers import Bits, QuantNetwork
+from quant.ptq.grid import IntegerRange, WeightGrid
+from quant.ptq.optimise import Method, OptimisedWeights, optimise
+from quant.ptq.statistics import LayerStatistics
+
+CALIBRATION_IMAGES = 512
+BATCH = 64
+
+Solutions = Mapping[str, Mapping[WeightMode, OptimisedWeights]]
+"""Optimised weights of every layer at some of its precisions."""
+
+
+class _Reached(Exception):  # noqa: N818  control flow, not an error
+    """The layer that was asked for has been reached; what follows need not run."""
+
+
+def collect(
+    module: fx.GraphModule | QuantNetwork, layer: nn.Module, statistics: LayerStatistics, x: Tensor
+) -> None:
+    """Run a network as far as one layer, and add what that reads to its statistics.
+
+    Parameters
+    ----------
+    module : module
+        Float or quantised network, in evaluation mode.
+    layer : module
+        One of its layers, called once.
+    statistics : LayerStatistics
+        Changed in place.
+    x : float [N, C, H, W]
+        Images; `BATCH` of them at a time.
+    """
+
+    def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        statistics.add(inputs[0])
+        raise _Reached
+
+    handle = layer.register_forward_pre_hook(hook)
+    try:
+        with torch.no_grad():
+            for batch in torch.split(x, BATCH):
+                try:
+                    module(batch)
+                except _Reached:
+                    continue
+    finally:
+        handle.remove()
+
+
+def calibration_images(data: ImageSet, count: int, *, seed: int) -> Tensor:
+    """Choose images: float32 [min(count, len(data)), 1, H, W]."""
+    random = np.random.default_rng(seed)
+    chosen = random.choice(len(data), min(count, len(data)), replace=False)
+    return to_input(torch.from_numpy(data.images[chosen]))
+
+
+def layer_solutions(
+    network: Network,
+    images: Tensor,
+    choices: Mapping[str, Sequence[WeightMode]],
+    *,
+    method: Method = Method.SENSITIVITY,
+    narrow: bool = False,
+) -> Iterator[tuple[str, dict[WeightMode, OptimisedWeights]]]:
+    """Optimise every layer at each of its precisions, on the activations of the float network.
+
+    Layers do not depend on each other then, so one run serves all allocations of a search.
+
+    Parameters
+    ----------
+    network : Network
+        In float.
+    images : float [N, C, H, W]
+        Calibration images.
+    choices : mapping of str to sequence of WeightMode
+        Precisions of each layer.
+    method : Method
+        How to choose integers.
+    narrow : bool
+        Whether the most negative integer stays unused.
+
+    Yields
+    ------
+    str, dict of WeightMode to OptimisedWeights
+        Layer after layer; one layer's statistics are in memory at a time.
+    """
+    widest = {name: max(modes, key=lambda mode: mode.bits) for name, modes in choices.items()}
+    quantised = QuantNetwork(network, widest, narrow=narrow)
+    for name, layer in quantised.quant_layers():
+        statistics = LayerStatistics(layer.layer, name)
+        collect(network.module, network.module.get_submodule(name), statistics, images)
+        weight = layer.layer.weight.detach()
+        found = {}
+        for mode in choices[name]:
+            grid = WeightGrid.symmetric(weight, IntegerRange(bits=mode.bits, narrow=narrow))
+            found[mode] = optimise(weight, statistics, grid, method)
+        yield name, found
+
+
+def put(quantised: QuantNetwork, solutions: Solutions) -> None:
+    """Start every layer from its optimised weights at the precision it has, scales fixed."""
+    for name, layer in quantised.quant_layers():
+        found = solutions[name][layer.mode]
+        weight = found.grid.values(found.integers.flatten(1)).float()
+        layer.start_from(weight.reshape(found.integers.shape), found.grid.scale.float())
+
+
+def optimised(
+    network: Network,
+    data: ImageSet,
+    bits: Bits,
+    *,
+    method: Method = Method.SENSITIVITY,
+    images: int = CALIBRATION_IMAGES,
+    narrow: bool = False,
+    seed: int = 0,
+) -> QuantNetwork:
+    """Return a network of optimised weights, batch norms and activation ranges calibrated.
+
+    Parameters
+    ----------
+    network : Network
+        In float; left as it is.
+    data : ImageSet
+        Training images.
+    bits : mapping of str to WeightMode
+        Precision of every layer.
+    method : Method
+        How to choose integers.
+    images : int
+        Calibration images for the statistics.
+    narrow : bool
+        Whether the most negative integer stays unused.
+    seed : int
+        Of the choice of images.
+    """
+    choices = {name: (mode,) for name, mode in bits.items()}
+    chosen = calibration_images(data, images, seed=seed)
+    solutions = dict(layer_solutions(network, chosen, choices, method=method, narrow=narrow))
+    quantised = QuantNetwork(network, bits, narrow=narrow)
+    put(quantised, solutions)
+    reestimate_norms(quantised, data, seed=seed)
+    fit_activations(quantised, data, seed=seed)
+    return quantised
