@@ -69,7 +69,7 @@ def test_layers_run_the_optimised_integers_at_their_scale(
         found = layer.integers()
         layer.norm = norm
         assert (found.weight == solutions[name][mode].integers.numpy()).all()
-        assert (found.scale == solutions[name][mode].grid.scale.float().numpy()).all()
+        assert (found.scale == solutions[name][mode].grid.scale.astype(np.float32)).all()
 
 
 def test_a_snapshot_carries_the_fixed_scales(network: Network, data: ImageSet) -> None:

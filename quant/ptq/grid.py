@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from quant.quantizer import TWO_BIT_CLIP, round_half_up
+from quant.quantizer import TWO_BIT_CLIP
+
+Matrix = NDArray[np.float64]
 
 BITS = (2, 3, 4, 6, 8)
 """Weight widths that can be optimised; the array has no 3 bit (`hw.precision.WeightMode`)."""
@@ -62,40 +64,40 @@ class WeightGrid:
     """
 
     range: IntegerRange
-    scale: Tensor
-    zero_point: Tensor
+    scale: Matrix
+    zero_point: Matrix
 
     @classmethod
-    def symmetric(cls, weight: Tensor, integers: IntegerRange) -> WeightGrid:
+    def symmetric(cls, weight: Matrix, integers: IntegerRange) -> WeightGrid:
         """Grid per output channel, zero point 0, by the rule of `quant.quantizer.weight_scale`.
 
         Parameters
         ----------
-        weight : float [M, ...]
+        weight : float64 [M, K]
         integers : IntegerRange
         """
-        rows = weight.detach().reshape(weight.shape[0], -1)  # [M, K]
-        widest = torch.maximum(rows.amax(dim=1) / integers.high, rows.amin(dim=1) / integers.low)
+        widest = np.maximum(weight.max(axis=1) / integers.high, weight.min(axis=1) / integers.low)
         share = TWO_BIT_CLIP if integers.bits == 2 else 1.0
-        scale = (widest * share).clamp_min(_LEAST_SCALE).float().double()
-        return cls(range=integers, scale=scale, zero_point=torch.zeros_like(scale))
+        scale = np.maximum(widest * share, _LEAST_SCALE).astype(np.float32).astype(np.float64)
+        return cls(range=integers, scale=scale, zero_point=np.zeros_like(scale))
 
-    def rows(self, start: int, stop: int) -> WeightGrid:
+    def rows(self, part: slice) -> WeightGrid:
         """Return the grid of some of the channels."""
         return WeightGrid(
-            range=self.range,
-            scale=self.scale[start:stop],
-            zero_point=self.zero_point[start:stop],
+            range=self.range, scale=self.scale[part], zero_point=self.zero_point[part]
         )
 
-    def units(self, weight: Tensor) -> Tensor:
-        """Weights in steps of their channel, zero point added: float64 [M, K]."""
-        return weight.double() / self.scale[:, None] + self.zero_point[:, None]
+    def units(self, weight: Matrix) -> Matrix:
+        """Weights [M, K] in steps of their channel, zero point added: float64 [M, K]."""
+        return weight / self.scale[:, None] + self.zero_point[:, None]
 
-    def nearest(self, units: Tensor) -> Tensor:
-        """Round units, float64 of any shape, to the nearest integer of the range."""
-        return round_half_up(units).clamp_(self.range.low, self.range.high)
+    def nearest(self, units: Matrix) -> Matrix:
+        """Round units, float64 of any shape, to the nearest integer of the range, halves up."""
+        whole = np.floor(units + 0.5)
+        np.maximum(whole, self.range.low, out=whole)
+        np.minimum(whole, self.range.high, out=whole)
+        return whole
 
-    def values(self, integers: Tensor) -> Tensor:
+    def values(self, integers: NDArray[np.generic]) -> Matrix:
         """Weights that integers [M, K] stand for, float64."""
-        return (integers.double() - self.zero_point[:, None]) * self.scale[:, None]
+        return (integers.astype(np.float64) - self.zero_point[:, None]) * self.scale[:, None]

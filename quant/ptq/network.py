@@ -16,7 +16,7 @@ from quant.data import ImageSet
 from quant.graph import Network
 from quant.layers import Bits, QuantNetwork
 from quant.ptq.grid import IntegerRange, WeightGrid
-from quant.ptq.optimise import Method, OptimisedWeights, optimise
+from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise
 from quant.ptq.statistics import LayerStatistics
 
 CALIBRATION_IMAGES = 512
@@ -108,7 +108,8 @@ def layer_solutions(
         weight = layer.layer.weight.detach()
         found = {}
         for mode in choices[name]:
-            grid = WeightGrid.symmetric(weight, IntegerRange(bits=mode.bits, narrow=narrow))
+            integers = IntegerRange(bits=mode.bits, narrow=narrow)
+            grid = WeightGrid.symmetric(matrix(weight), integers)
             found[mode] = optimise(weight, statistics, grid, method)
         yield name, found
 
@@ -117,8 +118,8 @@ def put(quantised: QuantNetwork, solutions: Solutions) -> None:
     """Start every layer from its optimised weights at the precision it has, scales fixed."""
     for name, layer in quantised.quant_layers():
         found = solutions[name][layer.mode]
-        weight = found.grid.values(found.integers.flatten(1)).float()
-        layer.start_from(weight.reshape(found.integers.shape), found.grid.scale.float())
+        scale = torch.from_numpy(found.grid.scale).float()
+        layer.start_from(found.values(), scale)
 
 
 def optimised(

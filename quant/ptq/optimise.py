@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quant.errors import QuantError
+from quant.ptq.adaround import adaround
 from quant.ptq.gptq import gptq
 from quant.ptq.grid import WeightGrid
-from quant.ptq.hessian import live_columns
+from quant.ptq.obq import obq
 from quant.ptq.rtn import round_to_nearest
 from quant.ptq.sensitivity import sensitivity
 from quant.ptq.statistics import LayerStatistics
+
+Matrix = NDArray[np.float64]
 
 
 class Method(Enum):
@@ -25,13 +31,17 @@ class Method(Enum):
     GPTQ = "gptq"
     ACT_ORDER = "act-order"
     SENSITIVITY = "sensitivity"
+    OBQ = "obq"
+    ADAROUND = "adaround"
 
 
-_FUNCTIONS: dict[Method, Callable[[Tensor, Tensor, WeightGrid], Tensor]] = {
+_FUNCTIONS: dict[Method, Callable[[Matrix, Matrix, WeightGrid], Matrix]] = {
     Method.NEAREST: lambda weight, _, grid: round_to_nearest(weight, grid),
-    Method.GPTQ: lambda weight, hessian, grid: gptq(weight, hessian, grid, act_order=False),
-    Method.ACT_ORDER: lambda weight, hessian, grid: gptq(weight, hessian, grid, act_order=True),
+    Method.GPTQ: gptq,
+    Method.ACT_ORDER: partial(gptq, act_order=True),
     Method.SENSITIVITY: sensitivity,
+    Method.OBQ: obq,
+    Method.ADAROUND: adaround,
 }
 
 
@@ -49,6 +59,11 @@ class OptimisedWeights:
 
     integers: Tensor
     grid: WeightGrid
+
+    def values(self) -> Tensor:
+        """Weights that the integers stand for, float32 [M, ...]."""
+        values = self.grid.values(self.integers.flatten(1).numpy())
+        return torch.from_numpy(values).float().reshape(self.integers.shape)
 
 
 def optimise(
@@ -71,7 +86,8 @@ def optimise(
     -------
     OptimisedWeights
         Dead columns, whose input was always 0, are rounded to nearest, not set to 0 as in OBC: an
-        input that the calibration never moved may move later.
+        input that the calibration never moved may move later. A Hessian of zeros so gives what
+        rounding to nearest gives.
 
     Raises
     ------
@@ -83,20 +99,24 @@ def optimise(
             f"{statistics.name}: weights must be finite, not infinite or NaN; take a network "
             "whose training did not diverge"
         )
-    rows = weight.detach().reshape(len(weight), -1).double()  # [M, K]
-    integers = grid.nearest(grid.units(rows))
+    rows = matrix(weight)
+    integers = round_to_nearest(rows, grid)
     if method is not Method.NEAREST:
         outputs = len(rows) // statistics.groups
-        for group, hessian in enumerate(statistics.hessian):
-            live = live_columns(hessian)
-            if not bool(live.any()):
-                continue
-            start, stop = group * outputs, (group + 1) * outputs
-            part = rows[start:stop, live]
-            solve = _FUNCTIONS[method]
-            found = solve(part, hessian[live][:, live], grid.rows(start, stop))
-            integers[start:stop, live] = found
-    return OptimisedWeights(integers=integers.to(torch.int8).reshape(weight.shape), grid=grid)
+        for group, hessian in enumerate(statistics.hessian.numpy()):
+            part = slice(group * outputs, (group + 1) * outputs)
+            live = hessian.diagonal() > 0
+            if live.any():
+                solve = _FUNCTIONS[method]
+                hessian = hessian if live.all() else hessian[np.ix_(live, live)]
+                integers[part, live] = solve(rows[part, live], hessian, grid.rows(part))
+    whole = torch.from_numpy(integers.astype(np.int8)).reshape(weight.shape)
+    return OptimisedWeights(integers=whole, grid=grid)
+
+
+def matrix(weight: Tensor) -> Matrix:
+    """Weights float [M, ...] as float64 [M, K]."""
+    return weight.detach().reshape(len(weight), -1).double().contiguous().numpy()
 
 
 def output_error(weight: Tensor, optimised: OptimisedWeights, statistics: LayerStatistics) -> float:
@@ -116,13 +136,12 @@ def output_error(weight: Tensor, optimised: OptimisedWeights, statistics: LayerS
     float
         0 where both are 0.
     """
-    hessian = statistics.hessian
-    shape = (statistics.groups, -1, hessian.shape[1])
-    rows = weight.detach().double().reshape(len(weight), -1)  # [M, K]
-    after = optimised.grid.values(optimised.integers.reshape(len(weight), -1))
-    signal = _energy(rows.reshape(shape), hessian)
-    return _energy((after - rows).reshape(shape), hessian) / signal if signal else 0.0
+    hessian = statistics.hessian.numpy()
+    rows, after = matrix(weight), matrix(optimised.values())
+    signal = _energy(rows, hessian)
+    return _energy(after - rows, hessian) / signal if signal else 0.0
 
 
-def _energy(rows: Tensor, hessian: Tensor) -> float:
-    return float(((rows @ hessian) * rows).sum())
+def _energy(rows: Matrix, hessian: NDArray[np.float64]) -> float:
+    grouped = rows.reshape(len(hessian), -1, rows.shape[1])  # [groups, M / groups, K]
+    return float(((grouped @ hessian) * grouped).sum())

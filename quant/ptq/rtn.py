@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from quant.ptq.grid import WeightGrid
 
 
-def round_to_nearest(weight: Tensor, grid: WeightGrid) -> Tensor:
-    """Integers nearest to the weights, halves up; float64 [M, K] of float [M, K]."""
+def round_to_nearest(weight: NDArray[np.float64], grid: WeightGrid) -> NDArray[np.float64]:
+    """Integers nearest to the weights, halves up; float64 [M, K] of float64 [M, K]."""
     return grid.nearest(grid.units(weight))
