@@ -11,8 +11,17 @@ from hw.precision import WeightMode
 from quant.data import ImageSet
 from quant.graph import Network, trace
 from quant.layers import QuantNetwork, uniform_bits
-from quant.ptq.network import calibration_images, layer_solutions, optimised, put
-from quant.ptq.optimise import Method, OptimisedWeights
+from quant.ptq.network import (
+    calibration_images,
+    collect,
+    layer_solutions,
+    match_norm,
+    optimised,
+    put,
+    sequential_solutions,
+)
+from quant.ptq.optimise import Method, OptimisedWeights, optimise
+from quant.ptq.statistics import LayerStatistics
 
 torch.set_num_threads(1)
 
@@ -97,6 +106,47 @@ def test_another_precision_drops_the_fixed_scale(network: Network, solutions: So
     quantised.set_bits(uniform_bits(network, WeightMode.W4))
     quantised.set_bits(uniform_bits(network, WeightMode.W2))
     assert not torch.equal(layer.scale, fixed)
+
+
+def test_sequential_statistics_are_those_behind_the_quantised_layers(
+    network: Network, data: ImageSet
+) -> None:
+    images = calibration_images(data, 32, seed=0)
+    bits = uniform_bits(network, WeightMode.W2)
+    solutions = dict(sequential_solutions(network, images, bits))
+    float_ones = dict(layer_solutions(network, images, {n: (m,) for n, m in bits.items()}))
+    first, *others = solutions
+    assert torch.equal(
+        solutions[first][WeightMode.W2].integers, float_ones[first][WeightMode.W2].integers
+    )
+    quantised = QuantNetwork(network, bits).eval()
+    for name, layer in quantised.quant_layers():
+        statistics = LayerStatistics(layer.layer, name)
+        collect(quantised, layer, statistics, images)
+        grid = solutions[name][WeightMode.W2].grid
+        again = optimise(layer.layer.weight, statistics, grid, Method.SENSITIVITY)
+        assert torch.equal(again.integers, solutions[name][WeightMode.W2].integers), name
+        layer.start_from(again.values(), torch.from_numpy(grid.scale).float())
+        match_norm(layer, statistics)
+    assert others
+
+
+def test_matched_norm_standardises_what_the_layer_gives(network: Network, data: ImageSet) -> None:
+    images = calibration_images(data, 32, seed=0)
+    quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W2)).eval()
+    layer = quantised.layer("conv")
+    statistics = LayerStatistics(layer.layer)
+    statistics.add(images)
+    with torch.no_grad():
+        layer.start_from(layer.layer.weight.round(decimals=1), torch.full((8,), 0.1))
+    match_norm(layer, statistics)
+    assert layer.norm is not None
+    layer.norm.weight.data.fill_(1)
+    layer.norm.bias.data.fill_(0)
+    layer.mode, layer.fixed_scale = WeightMode.W8, None
+    y = layer(images)
+    torch.testing.assert_close(y.mean(dim=(0, 2, 3)), torch.zeros(8), atol=0.02, rtol=0)
+    torch.testing.assert_close(y.std(dim=(0, 2, 3)), torch.ones(8), atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("method", Method, ids=lambda method: method.value)

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from hw.precision import WeightMode
 from quant.batches import to_input
 from quant.calibrate import fit_activations, reestimate_norms
 from quant.data import ImageSet
 from quant.graph import Network
-from quant.layers import Bits, QuantNetwork
+from quant.layers import Bits, QuantLayer, QuantNetwork
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise
 from quant.ptq.statistics import LayerStatistics
@@ -30,9 +30,7 @@ class _Reached(Exception):  # noqa: N818  control flow, not an error
     """The layer that was asked for has been reached; what follows need not run."""
 
 
-def collect(
-    module: fx.GraphModule | QuantNetwork, layer: nn.Module, statistics: LayerStatistics, x: Tensor
-) -> None:
+def collect(module: nn.Module, layer: nn.Module, statistics: LayerStatistics, x: Tensor) -> None:
     """Run a network as far as one layer, and add what that reads to its statistics.
 
     Parameters
@@ -114,12 +112,76 @@ def layer_solutions(
         yield name, found
 
 
+def sequential_solutions(
+    network: Network,
+    images: Tensor,
+    bits: Bits,
+    *,
+    method: Method = Method.SENSITIVITY,
+    narrow: bool = False,
+) -> Iterator[tuple[str, dict[WeightMode, OptimisedWeights]]]:
+    """Optimise layer after layer, each on what the layers before it, quantised, really give.
+
+    The batch norm behind each layer is set to the statistics that the layer now has; they follow
+    from those of its inputs. Activations are in float.
+
+    Parameters
+    ----------
+    network, images, method, narrow
+        As for `layer_solutions`.
+    bits : mapping of str to WeightMode
+        Precision of every layer.
+
+    Yields
+    ------
+    str, dict of WeightMode to OptimisedWeights
+        Layer after layer, in order of execution.
+    """
+    quantised = QuantNetwork(network, bits, narrow=narrow).eval()
+    for name, layer in quantised.quant_layers():
+        statistics = LayerStatistics(layer.layer, name)
+        collect(quantised, layer, statistics, images)
+        weight = layer.layer.weight.detach()
+        integers = IntegerRange(bits=layer.mode.bits, narrow=narrow)
+        grid = WeightGrid.symmetric(matrix(weight), integers)
+        found = optimise(weight, statistics, grid, method)
+        _start(layer, found)
+        match_norm(layer, statistics)
+        yield name, {layer.mode: found}
+
+
+@torch.no_grad()
+def match_norm(layer: QuantLayer, statistics: LayerStatistics) -> None:
+    """Set a batch norm's running statistics to those of the layer's present weights.
+
+    Parameters
+    ----------
+    layer : QuantLayer
+        Changed in place, if it has a batch norm.
+    statistics : LayerStatistics
+        Of the layer's inputs.
+    """
+    norm = layer.norm
+    if norm is None:
+        return
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    hessian, mean = statistics.hessian, statistics.mean
+    weight = layer.layer.weight.double().reshape(len(hessian), -1, mean.shape[1])  # [g, M/g, K]
+    means = (weight @ mean[:, :, None]).flatten()  # [M]
+    squares = ((weight @ hessian) * weight).sum(dim=2).flatten()
+    norm.running_var.copy_((squares - means.square()).clamp_min(0))
+    norm.running_mean.copy_(means if layer.layer.bias is None else means + layer.layer.bias)
+
+
 def put(quantised: QuantNetwork, solutions: Solutions) -> None:
     """Start every layer from its optimised weights at the precision it has, scales fixed."""
     for name, layer in quantised.quant_layers():
-        found = solutions[name][layer.mode]
-        scale = torch.from_numpy(found.grid.scale).float()
-        layer.start_from(found.values(), scale)
+        _start(layer, solutions[name][layer.mode])
+
+
+def _start(layer: QuantLayer, found: OptimisedWeights) -> None:
+    layer.start_from(found.values(), torch.from_numpy(found.grid.scale).float())
 
 
 def optimised(
@@ -129,6 +191,7 @@ def optimised(
     *,
     method: Method = Method.SENSITIVITY,
     images: int = CALIBRATION_IMAGES,
+    sequential: bool = False,
     narrow: bool = False,
     seed: int = 0,
 ) -> QuantNetwork:
@@ -146,14 +209,21 @@ def optimised(
         How to choose integers.
     images : int
         Calibration images for the statistics.
+    sequential : bool
+        Whether each layer's statistics are those behind the quantised layers before it, instead of
+        the float network's.
     narrow : bool
         Whether the most negative integer stays unused.
     seed : int
         Of the choice of images.
     """
-    choices = {name: (mode,) for name, mode in bits.items()}
     chosen = calibration_images(data, images, seed=seed)
-    solutions = dict(layer_solutions(network, chosen, choices, method=method, narrow=narrow))
+    if sequential:
+        found = sequential_solutions(network, chosen, bits, method=method, narrow=narrow)
+    else:
+        choices = {name: (mode,) for name, mode in bits.items()}
+        found = layer_solutions(network, chosen, choices, method=method, narrow=narrow)
+    solutions = dict(found)
     quantised = QuantNetwork(network, bits, narrow=narrow)
     put(quantised, solutions)
     reestimate_norms(quantised, data, seed=seed)
