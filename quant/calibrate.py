@@ -7,6 +7,7 @@ from torch import nn
 
 from quant.batches import train_batches
 from quant.data import ImageSet
+from quant.errors import QuantError
 from quant.layers import QuantNetwork
 from quant.quantizer import ActQuantizer
 
@@ -69,6 +70,11 @@ def fit_activations(
         Clip, per tensor.
     seed : int
         Seed of the choice of images.
+
+    Raises
+    ------
+    QuantError
+        If a tensor is computed for none of the images.
     """
     quantizers = [m for m in network.modules() if isinstance(m, ActQuantizer)]
     network.eval()
@@ -80,3 +86,9 @@ def fit_activations(
     for quantizer in quantizers:
         quantizer.observing = False
         quantizer.fit(percentile)
+    for tensor in network.act_quantizers:
+        if network.act_quantizer(tensor).range is None:
+            raise QuantError(
+                f"{tensor}: must be computed for some of the images of calibration, not for none; "
+                "take control flow that depends on data out of forward()"
+            )

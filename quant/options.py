@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hw.precision import WeightMode
-from quant.catalogue import check_model
+from quant.catalogue import check_model, file_name
 from quant.data import default_folder
 from quant.errors import QuantError
 from quant.menu import Policy
@@ -55,7 +55,7 @@ class Options(BaseModel):
     @property
     def folder(self) -> Path:
         """Folder to write into."""
-        return self.out or Path("runs") / f"{self.model}-seed{self.seed}"
+        return self.out or Path("runs") / f"{file_name(self.model)}-seed{self.seed}"
 
     def request(self, *, command: str) -> Request:
         """Check all options.

@@ -8,6 +8,7 @@ from typing import Any
 
 from hw.precision import WeightMode
 from quant.budget import ROUNDING
+from quant.catalogue import is_factory
 from quant.cost import INT8_BASELINE, relative_size
 from quant.files import save_tensors, sha256, write_json
 from quant.layers import QuantNetwork, uniform_bits
@@ -183,6 +184,10 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
             for layer in layers
         ],
         "visits": [visit_entry(visit, bench, outcome) for visit in outcome.visits],
+        "gaps": [
+            {"gap": note.gap.value, "place": note.place, "text": note.text}
+            for note in bench.network.notes
+        ],
         "provenance": provenance(request, bench, outcome),
     }
 
@@ -211,7 +216,9 @@ def visit_entry(visit: Visit, bench: Workbench, outcome: Outcome) -> dict[str, A
 
 def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     """Return what made the result."""
-    weights = request.weights or WEIGHTS_FOLDER / f"{request.model}.safetensors"
+    weights = request.weights
+    if weights is None and not is_factory(request.model):
+        weights = WEIGHTS_FOLDER / f"{request.model}.safetensors"
     plan = request.plan
     return {
         "command": request.command,
@@ -224,7 +231,7 @@ def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str
             "steps_per_visit": plan.probe_steps,
             "batch": plan.batch,
         },
-        "weights": {"sha256": sha256(weights), **bench.metadata},
+        "weights": {**({} if weights is None else {"sha256": sha256(weights)}), **bench.metadata},
         "data_sha256": dict(sorted(bench.images.sha256.items())),
         "cost_table": {
             "name": outcome.hardware.table.name,

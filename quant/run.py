@@ -33,6 +33,7 @@ from quant.workbench import Source, Workbench, calibrate_uniform, measure, train
 
 UNIFORM = (WeightMode.W2, WeightMode.W4, WeightMode.W8)
 """Shown beside the result, as far as the hardware has them."""
+NOTES_SHOWN = 12
 Uniforms = Mapping[WeightMode, Future[tuple[Snapshot, float]]]
 
 
@@ -48,6 +49,7 @@ def run(request: Request) -> bool:
     console = Console(stderr=True)
     request.out.mkdir(parents=True, exist_ok=True)
     bench, journal = Workbench(source), Journal(request.state)
+    _print_notes(bench, console)
     with local_jobs(request.workers) as jobs, SearchProgress(console, request) as progress:
         session = open_session(request, bench, journal, progress)
         if request.pareto is not None:
@@ -95,6 +97,15 @@ def open_session(
         journal=journal,
         progress=progress,
     )
+
+
+def _print_notes(bench: Workbench, console: Console) -> None:
+    """Say what of the network has no integer form."""
+    notes = bench.network.notes
+    for note in notes[:NOTES_SHOWN]:
+        console.print(f"{note.gap.value}: {note}", markup=False, soft_wrap=True)
+    if len(notes) > NOTES_SHOWN:
+        console.print(f"and {len(notes) - NOTES_SHOWN} more of the kind: gaps in result.json")
 
 
 def max_area_um2(request: Request) -> float | None:
@@ -156,10 +167,12 @@ def _tested(session: Session, chosen: Visit, uniform: Uniforms, jobs: Jobs) -> O
     trained = {mode: future.result() for mode, future in uniform.items()}
     session.progress.stage("test images")
     source, images = session.bench.source, session.bench.images.test
-    float_test = jobs.submit(measure, source, None, images)
-    searched_test = jobs.submit(measure, source, chosen.state, images)
+    example = session.bench.example
+    float_test = jobs.submit(measure, source, example, None, images)
+    searched_test = jobs.submit(measure, source, example, chosen.state, images)
     tests = {
-        mode: jobs.submit(measure, source, state, images) for mode, (state, _) in trained.items()
+        mode: jobs.submit(measure, source, example, state, images)
+        for mode, (state, _) in trained.items()
     }
     return Outcome(
         visits=[*session.visits, *session.final_visits],

@@ -41,7 +41,9 @@ class _TerminatedError(BaseException):
 
 def main(
     context: typer.Context,
-    model: Annotated[str, typer.Option(help="resnet8 or dscnn")] = "resnet8",
+    model: Annotated[
+        str, typer.Option(help="resnet8, dscnn, or module:factory of an nn.Module of your own")
+    ] = "resnet8",
     max_drop: Annotated[float, typer.Option(help="largest loss of accuracy, a fraction")] = 0.01,
     max_size: Annotated[
         Text, typer.Option(help="of the weights: 0.4, 200kbit, 25kB; 0.4 if nothing is limited")

@@ -8,19 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hw.precision import WeightMode
 from quant.batches import to_input
 from quant.calibrate import fit_activations, reestimate_norms
+from quant.capture import capture
 from quant.data import ImageData, ImageSet
+from quant.errors import QuantError
 from quant.evaluate import accuracy
-from quant.graph import trace
 from quant.layers import QuantNetwork, Snapshot, uniform_bits
 from quant.models import load
 from quant.operands import GROUPS, LayerSample, layer_samples
 from quant.qat import QatSettings, train_quantised
 
 Bits = Mapping[str, WeightMode]
+EXAMPLES = 8
+"""Training images that show what the network does with an input (`quant.capture`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +64,20 @@ class Workbench:
         self.source = source
         self.images = ImageData(source.data)
         self.train_set = self.images.train
-        height, width = self.train_set.images.shape[1:]
+        self.example = to_input(torch.from_numpy(self.train_set.images[:EXAMPLES].copy()))
         self.teacher, self.metadata = load(source.model, source.weights)
-        self.network = trace(self.teacher, torch.zeros(1, 1, height, width))
+        self.network = capture(self.teacher, self.example)
+        self._check_logits()
+
+    def _check_logits(self) -> None:
+        with torch.no_grad():
+            found = tuple(self.teacher(self.example).shape)
+        classes = int(self.train_set.labels.max()) + 1
+        if len(found) != 2 or found[0] != len(self.example) or found[1] < classes:
+            raise QuantError(
+                f"network must map {tuple(self.example.shape)} to logits ({len(self.example)}, "
+                f"{classes} or more), not {found}"
+            )
 
     def calibrated(self, bits: Bits, *, seed: int) -> QuantNetwork:
         """Return the float network, quantised and calibrated, not trained."""
@@ -141,13 +156,15 @@ def calibrate_uniform(source: Source, mode: WeightMode, seed: int) -> tuple[Snap
     return quantised.snapshot(), bench.validation_accuracy(quantised)
 
 
-def measure(source: Source, snapshot: Snapshot | None, images: ImageSet) -> float:
-    """Job: top-1 accuracy of a quantised network, or of the float one, on some images."""
+def measure(source: Source, example: Tensor, snapshot: Snapshot | None, images: ImageSet) -> float:
+    """Job: top-1 accuracy of a quantised network, or of the float one, on some images.
+
+    `example` is that of the workbench that made the snapshot.
+    """
     torch.set_num_threads(1)
     teacher, _ = load(source.model, source.weights)
     if snapshot is None:
         return accuracy(teacher, images)
-    height, width = images.images.shape[1:]
-    quantised = QuantNetwork(trace(teacher, torch.zeros(1, 1, height, width)), snapshot.bits)
+    quantised = QuantNetwork(capture(teacher, example), snapshot.bits)
     quantised.restore(snapshot)
     return accuracy(quantised, images)

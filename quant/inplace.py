@@ -1,0 +1,93 @@
+"""A network whose layers were replaced where they are: its own forward() runs, nothing is moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from quant.errors import QuantError
+
+
+class FoldedNorm(nn.Module):
+    """Stands where a batch norm was that now runs in its layer; passes on what the layer gave.
+
+    Parameters
+    ----------
+    name, layer : str
+        Module paths of the batch norm and of its layer, for errors.
+
+    Raises
+    ------
+    QuantError
+        When called, if the input is not what the layer gave last.
+    """
+
+    def __init__(self, name: str, layer: str) -> None:
+        super().__init__()
+        self.name = name
+        self.layer = layer
+        self.waiting: list[Tensor] = []
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the input as it is."""
+        if not any(input is x for x in self.waiting):
+            raise self.error("something else")
+        self.waiting = [x for x in self.waiting if x is not input]
+        return input
+
+    def error(self, found: str) -> QuantError:
+        """Return what to say if the batch norm does not run right after its layer."""
+        return QuantError(
+            f"{self.name}: must read what {self.layer} gives, on every image as on the samples, "
+            f"not {found}; take control flow that depends on data out of forward()"
+        )
+
+
+class InPlace(nn.Module):
+    """Runs a network as it is, always in evaluation mode but for its batch norms.
+
+    So dropout and auxiliary outputs stay off while training, as in a traced network.
+
+    Parameters
+    ----------
+    network : nn.Module
+        With layers and batch norms replaced.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Any:
+        """Map images, float [N, C, H, W], to what the network gives."""
+        folded = [m for m in self.network.modules() if isinstance(m, FoldedNorm)]
+        for norm in folded:
+            norm.waiting = []
+        result = self.network(x)
+        for norm in folded:
+            if norm.waiting:
+                raise norm.error("nothing")
+        return result
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Return a module by its path in the network."""
+        return self.network.get_submodule(target)
+
+    def train(self, mode: bool = True) -> InPlace:
+        """Switch the batch norms."""
+        super().train(False)
+        self.training = mode
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.train(mode)
+        return self
+
+
+def replace_everywhere(root: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put one module where another one is, under all of its names."""
+    for parent in list(root.modules()):
+        for name, child in list(parent._modules.items()):
+            if child is old:
+                parent._modules[name] = new
