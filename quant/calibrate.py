@@ -7,6 +7,7 @@ from torch import nn
 
 from quant.batches import train_batches
 from quant.data import ImageSet
+from quant.device import device_of
 from quant.errors import QuantError
 from quant.layers import QuantNetwork
 from quant.quantizer import ActQuantizer
@@ -39,9 +40,10 @@ def reestimate_norms(
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches seen
+    device = device_of(network)
     network.train()
     for images, _ in train_batches(data, steps=batches, seed=seed, augment=False):
-        network(images)
+        network(images.to(device))
     network.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -76,13 +78,14 @@ def fit_activations(
     QuantError
         If a tensor is computed for none of the images.
     """
+    device = device_of(network)
     quantizers = [m for m in network.modules() if isinstance(m, ActQuantizer)]
     network.eval()
     for quantizer in quantizers:
         quantizer.observing = True
         quantizer.samples = []
     for images, _ in train_batches(data, steps=batches, seed=seed, augment=False):
-        network(images)
+        network(images.to(device))
     for quantizer in quantizers:
         quantizer.observing = False
         quantizer.fit(percentile)

@@ -137,7 +137,9 @@ class QuantLayer(nn.Module):
             gain, offset = norm_affine(self.norm)
             scale, bias = scale * gain, bias * gain + offset
         return LayerIntegers(
-            weight=weight.to(torch.int8).numpy(), scale=scale.numpy(), bias=bias.detach().numpy()
+            weight=weight.to(torch.int8).cpu().numpy(),
+            scale=scale.cpu().numpy(),
+            bias=bias.detach().cpu().numpy(),
         )
 
 
@@ -238,7 +240,7 @@ class QuantNetwork(nn.Module):
     def snapshot(self) -> Snapshot:
         """Copy what training and calibration change, and the precisions."""
         return Snapshot(
-            state={name: value.clone() for name, value in self.state_dict().items()},
+            state={n: value.to("cpu", copy=True) for n, value in self.state_dict().items()},
             ranges={name: self.act_quantizer(name).range for name in self.act_quantizers},
             bits=self.bits,
         )

@@ -185,7 +185,7 @@ def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]
     path = path or WEIGHTS_FOLDER / f"{name}.safetensors"
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
+            metadata = dict(sorted((file.metadata() or {}).items()))  # it comes in any order
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise QuantError(

@@ -27,6 +27,7 @@ import typer
 
 from hw.precision import WeightMode
 from quant.data import ImageData, default_folder
+from quant.device import device_of
 from quant.errors import QuantError
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def layer_samples(
         for name in names
     ]
     with torch.no_grad():
-        quantised(images)
+        quantised(images.to(device_of(quantised)))
     for hook in hooks:
         hook.remove()
 
@@ -170,7 +171,7 @@ def layer_samples(
         layer = quantised.layer(name)
         act_range = quantised.act_quantizer(quantised.sources[name]).range
         assert act_range is not None
-        act = quantise_activation(inputs[name], act_range)  # [8, C, H, W], dense [8, ..., C]
+        act = quantise_activation(inputs[name], act_range).cpu()  # [8, C, H, W], dense [8, ..., C]
         columns: Tensor | None = None
         chosen, matrix = slice(0, OUTPUTS), weight_matrix
         if isinstance(layer.layer, nn.Conv2d):

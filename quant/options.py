@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hw.precision import WeightMode
 from quant.catalogue import check_model, file_name
 from quant.data import default_folder
+from quant.device import check_device
 from quant.errors import QuantError
 from quant.menu import Policy
 from quant.request import Method, Plan, Request
@@ -51,6 +52,7 @@ class Options(BaseModel):
     weights: Path | None = None
     qat_steps: int = 400
     workers: int = 2
+    device: str = "cpu"
 
     @property
     def folder(self) -> Path:
@@ -97,6 +99,7 @@ class Options(BaseModel):
             weights=self.weights,
             seed=self.seed,
             workers=self.workers,
+            device=check_device(self.device),
             plan=Plan.untrained() if self.ptq_only else Plan.of_steps(self.qat_steps),
         )
 

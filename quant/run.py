@@ -28,6 +28,7 @@ from quant.qat import QatSettings
 from quant.request import Plan, Request
 from quant.resources import Resource
 from quant.session import Session
+from quant.team import Team
 from quant.visits import Visit
 from quant.workbench import Source, Workbench, calibrate_uniform, measure, train_uniform
 
@@ -38,17 +39,33 @@ Uniforms = Mapping[WeightMode, Future[tuple[Snapshot, float]]]
 
 
 def run(request: Request) -> bool:
-    """Search, write the results, print them; returns whether all targets are met."""
+    """Search, write the results, print them; returns whether all targets are met.
+
+    Raises
+    ------
+    LostProcessError
+        If another process of a team that trains has ended.
+    """
+    with Team.of_environment() as team:
+        met = _run(request, team)
+        team.tell(None)
+    return met
+
+
+def _run(request: Request, team: Team) -> bool:
     from quant.pareto import walk
     from quant.report import print_report
     from quant.result import write_results
 
     torch.set_num_threads(1)
     began = time.perf_counter()
-    source = Source(model=request.model, weights=request.weights, data=request.data)
+    source = Source(
+        model=request.model, weights=request.weights, data=request.data, device=request.device
+    )
     console = Console(stderr=True)
     request.out.mkdir(parents=True, exist_ok=True)
-    bench, journal = Workbench(source), Journal(request.state)
+    team.tell(source)
+    bench, journal = Workbench(source, team=team), Journal(request.state)
     _print_notes(bench, console)
     with local_jobs(request.workers) as jobs, SearchProgress(console, request) as progress:
         session = open_session(request, bench, journal, progress)
