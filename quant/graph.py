@@ -35,6 +35,7 @@ from quant.operations import (
     Kind,
     holds_maps,
     is_map,
+    is_plain,
     kinds_of,
     out_of_place,
     parameters_read,
@@ -87,12 +88,14 @@ def trace(model: nn.Module, example: Tensor) -> Network:
     layers = tuple(graph.layers(images=len(example)))
     if not layers:
         raise QuantError("network must have a Conv2d or Linear layer, not none")
+    notes = tuple(graph.notes(model, layers))
     return Network(
         module=module,
         layers=layers,
         sites=MappingProxyType(graph.sites),
         rectified=graph.rectified,
-        notes=tuple(graph.notes(model, layers)),
+        notes=notes,
+        plain=graph.plain and not notes,
     )
 
 
@@ -128,6 +131,12 @@ class _Graph:
             if node.name in self.sites:
                 made.setdefault(self.sites[node.name], set()).add(kind)
         return frozenset(tensor for tensor, by in made.items() if by == {Kind.RELU})
+
+    @property
+    def plain(self) -> bool:
+        """Whether each operation is one that an integer network can be written of."""
+        once = max(self.calls.values(), default=0) == 1
+        return once and all(is_plain(node, k, self.module) for node, k in self.kinds.items())
 
     def layers(self, *, images: int) -> Iterator[Layer]:
         """Yield the layers in order of execution, each once."""

@@ -62,7 +62,7 @@ def watched(model: nn.Module, samples: Sequence[Tensor], *, reason: str) -> InPl
     recordings = [record(model, sample) for sample in samples]
     modules = dict(model.named_modules())
     called = {call.module for call in recordings[0].calls}
-    found = {n: m for n, m in modules.items() if n in called and isinstance(m, WeightLayer)}
+    found = {n: m for n, m in modules.items() if n in called - {""} and isinstance(m, WeightLayer)}
     reasons = {n: obstacle(m) or _read_outside(n, m, recordings) for n, m in found.items()}
     names = [name for name, why_not in reasons.items() if why_not is None]
     if not names:

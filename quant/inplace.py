@@ -46,43 +46,37 @@ class FoldedNorm(nn.Module):
 
 
 class InPlace(nn.Module):
-    """Runs a network as it is, always in evaluation mode but for its batch norms.
+    """What a network becomes whose layers were replaced: the same, checked and half in evaluation.
 
-    So dropout and auxiliary outputs stay off while training, as in a traced network.
-
-    Parameters
-    ----------
-    network : nn.Module
-        With layers and batch norms replaced.
+    Only its batch norms switch to training, so dropout and auxiliary outputs stay off, as in a
+    traced network.
     """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
 
     def forward(self, x: Tensor) -> Any:
         """Map images, float [N, C, H, W], to what the network gives."""
-        folded = [m for m in self.network.modules() if isinstance(m, FoldedNorm)]
+        folded = [m for m in self.modules() if isinstance(m, FoldedNorm)]
         for norm in folded:
             norm.waiting = []
-        result = self.network(x)
+        result = super().forward(x)  # the network's own
         for norm in folded:
             if norm.waiting:
                 raise norm.error("nothing")
         return result
 
-    def get_submodule(self, target: str) -> nn.Module:
-        """Return a module by its path in the network."""
-        return self.network.get_submodule(target)
-
     def train(self, mode: bool = True) -> InPlace:
         """Switch the batch norms."""
-        super().train(False)
-        self.training = mode
+        nn.Module.train(self, False)
         for module in self.modules():
             if isinstance(module, _BatchNorm):
-                module.train(mode)
+                module.training = mode
         return self
+
+
+def in_place(network: nn.Module) -> nn.Module:
+    """Make a network an `InPlace` one; its modules keep their paths."""
+    kind = type(network)
+    network.__class__ = type(kind.__name__, (InPlace, kind), {})
+    return network
 
 
 def replace_everywhere(root: nn.Module, old: nn.Module, new: nn.Module) -> None:

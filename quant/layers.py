@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from hw.precision import WeightMode
-from quant.inplace import FoldedNorm, InPlace, replace_everywhere
+from quant.inplace import FoldedNorm, in_place, replace_everywhere
 from quant.network import InPlaceNetwork, Network, Norm, WeightLayer, norm_affine
 from quant.quantizer import (
     IMAGE_RANGE,
@@ -197,11 +197,17 @@ class QuantNetwork(nn.Module):
         Precision of every layer.
     narrow : bool
         Whether the most negative weight integer stays unused.
+
+    Attributes
+    ----------
+    plain : bool
+        As of the network.
     """
 
     def __init__(self, network: Network, bits: Bits, *, narrow: bool = False) -> None:
         super().__init__()
         self.module, self.act_quantizers = _quantised(network, narrow=narrow)
+        self.plain = network.plain
         self.layer_names = tuple(layer.name for layer in network.layers)
         self.sources = {layer.name: layer.source for layer in network.layers}
         self.set_bits(bits)
@@ -295,7 +301,7 @@ def _quantised(network: Network, *, narrow: bool) -> tuple[nn.Module, dict[str, 
     return _inserted(network, narrow=narrow)
 
 
-def _replaced(network: InPlaceNetwork, *, narrow: bool) -> tuple[InPlace, dict[str, str]]:
+def _replaced(network: InPlaceNetwork, *, narrow: bool) -> tuple[nn.Module, dict[str, str]]:
     """Put quantised layers into a copy of the network; returns quantiser paths by tensor."""
     module = copy.deepcopy(network.module)
     quantizers: dict[str, str] = {}
@@ -318,7 +324,7 @@ def _replaced(network: InPlaceNetwork, *, narrow: bool) -> tuple[InPlace, dict[s
         )
         replace_everywhere(module, old, new)
         quantizers[layer.source] = f"{layer.name}.quantizer"
-    return InPlace(module), quantizers
+    return in_place(module), quantizers
 
 
 def _inserted(network: Network, *, narrow: bool) -> tuple[fx.GraphModule, dict[str, str]]:

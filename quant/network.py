@@ -94,7 +94,10 @@ class Network:
         Names of the tensors that a ReLU made.
     notes : tuple of Note
         What stays in float, cannot be folded or shared, or is no operation of the array; empty if
-        the whole network has an integer form.
+        every operation has an integer form.
+    plain : bool
+        Whether, moreover, it has nothing but layers called once, folded batch norms, ReLU, sums,
+        pooling modules and flattening, which an integer network can be written of.
     """
 
     module: nn.Module
@@ -102,6 +105,7 @@ class Network:
     sites: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     rectified: frozenset[str] = frozenset()
     notes: tuple[Note, ...] = ()
+    plain: bool = False
 
     def layer(self, name: str) -> Layer:
         """Return a layer by name."""

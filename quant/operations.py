@@ -53,6 +53,7 @@ _MODULES: tuple[tuple[Kind, tuple[type[nn.Module], ...]], ...] = (
     ),
     (Kind.NOTHING, (nn.Identity, _DropoutNd)),
 )
+_PLAIN = (nn.ReLU, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.Flatten)
 _SUMS: set[Any] = {operator.add, torch.add, "add"}
 _CALLS: tuple[tuple[Kind, set[Any]], ...] = (
     (Kind.RELU, {functional.relu, torch.relu, "relu"}),
@@ -184,6 +185,15 @@ def _call_kind(
         whole = values[maps[0]].ndim == 4 and axes in ({2, 3}, {-1, -2})
         return Kind.POOL if whole else Kind.OTHER
     return next((kind for kind, targets in _CALLS if node.target in targets), Kind.OTHER)
+
+
+def is_plain(node: fx.Node, kind: Kind, module: fx.GraphModule) -> bool:
+    """Whether an operation is one that an integer network can be written of."""
+    if node.op == "call_module":
+        called = module.get_submodule(str(node.target))
+        return kind in (Kind.LAYER, Kind.NORM) or isinstance(called, _PLAIN)
+    flattens = node.target in (torch.flatten, "flatten")
+    return kind in (Kind.IMAGE, Kind.OUTPUT, Kind.ADD, Kind.RELU) or flattens
 
 
 def parameters_read(module: fx.GraphModule) -> set[str]:

@@ -20,6 +20,7 @@ from quant.capture import capture
 from quant.errors import QuantError
 from quant.hooks import watched
 from quant.layers import QuantNetwork, uniform_bits
+from quant.models import ResNet8
 from quant.network import Gap, InPlaceNetwork, Network
 from quant.operands import layer_samples
 from quant.quantizer import ActQuantizer, ActRange
@@ -595,6 +596,7 @@ def test_layers_under_two_names_are_replaced_under_both() -> None:
     [
         (nn.Linear(64, 10).double(), "weight: parameter must be torch.float32, not torch.float64"),
         (nn.Conv2d(3, 4, 1), "network must accept an input of shape (4, 1, 8, 8), not: Given"),
+        (nn.Conv2d(1, 4, 1), "network must have a Conv2d or Linear layer, not none"),
         (nn.Identity(), "network must have a Conv2d or Linear layer, not none"),
     ],
 )
@@ -615,6 +617,15 @@ def test_an_output_that_is_no_tensor_is_refused() -> None:
     )
     with pytest.raises(QuantError, match=re.escape(text)):
         capture(made(Two), images())
+
+
+def test_what_an_integer_network_can_be_written_of() -> None:
+    assert capture(made(ResNet8), images()).plain
+    assert not watch(made(ResNet8)).plain
+    assert not any(capture(made(kind), images()).plain for kind in (*NETWORKS, Branching, Uneven))
+    quantised = w8(watch(made(ResNet8)))
+    assert not quantised.plain
+    assert "module.stem.layer.weight" in quantised.state_dict()
 
 
 def test_the_network_that_was_given_stays_as_it_is() -> None:
