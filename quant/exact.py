@@ -55,7 +55,7 @@ class ExactNetwork(nn.Module):
 
     def __init__(self, quantised: QuantNetwork) -> None:
         super().__init__()
-        self.quantised = quantised
+        self.module = integer_form(quantised)
         self._names = {path: tensor for tensor, path in quantised.act_quantizers.items()}
 
     @torch.no_grad()
@@ -71,7 +71,7 @@ class ExactNetwork(nn.Module):
         return seen
 
     def _run(self, x: Tensor, seen: dict[str, Tensor]) -> Tensor:
-        interpreter = _Interpreter(self.quantised.module, self._names, seen)
+        interpreter = _Interpreter(self.module, self._names, seen)
         result = interpreter.run(x)
         if not isinstance(result, Pending):
             raise QuantError(
@@ -80,6 +80,19 @@ class ExactNetwork(nn.Module):
         values, scale = result.finish(None)
         seen["logits"] = values
         return values.to(torch.float64).mul(scale)
+
+
+def integer_form(quantised: QuantNetwork) -> fx.GraphModule:
+    """Return the graph of a network whose operations all have an integer counterpart.
+
+    Raises
+    ------
+    QuantError
+        If one has none.
+    """
+    if not quantised.plain or not isinstance(quantised.module, fx.GraphModule):
+        raise QuantError("network must have only operations with an integer form; see its gaps")
+    return quantised.module
 
 
 class _Interpreter(fx.Interpreter):

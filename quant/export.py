@@ -62,25 +62,19 @@ def read_integers(run: Path) -> integers.IntegerNetwork:
     return integers.load(run / entry["folder"])
 
 
-def exact_network(run: Path) -> ExactNetwork:
+def exact_network(run: Path, data: Path) -> ExactNetwork:
     """Rebuild a run's network in torch, with the arithmetic of the integers."""
-    import torch
-
     from quant.exact import ExactNetwork
-    from quant.graph import trace
     from quant.journal import Journal
     from quant.layers import QuantNetwork
-    from quant.models import load
+    from quant.workbench import Source, Workbench
 
     result = read_result(run)
     entry = Journal(run).read("network", {"model": result["model"]})
     if entry is None or entry.snapshot is None:
         raise QuantError(f"{run}: run must hold network.safetensors, but does not")
-    graph = read_integers(run).graph
-    spec = graph.tensors[graph.input]
-    model, _ = load(result["model"], run / "float.safetensors")
-    example = torch.zeros(1, spec.channels, spec.height, spec.width)
-    quantised = QuantNetwork(trace(model, example), entry.snapshot.bits)
+    source = Source(model=result["model"], weights=run / "float.safetensors", data=data)
+    quantised = QuantNetwork(Workbench(source).network, entry.snapshot.bits)
     quantised.restore(entry.snapshot)
     return ExactNetwork(quantised.eval())
 
@@ -130,8 +124,9 @@ def check(run: Path, data: Path | None, console: Console) -> None:
     from rich.progress import Progress
 
     result = read_result(run)
-    network, exact = read_integers(run), exact_network(run)
-    images = ImageData(data or Path(result["data"]["folder"])).test
+    folder = data or Path(result["data"]["folder"])
+    network, exact = read_integers(run), exact_network(run, folder)
+    images = ImageData(folder).test
     correct = 0
     with Progress(console=console) as progress:
         task = progress.add_task("test images", total=len(images))

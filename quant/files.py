@@ -20,7 +20,13 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: Mapping
     """Write tensors as safetensors with text metadata."""
     from safetensors.torch import save
 
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    contiguous = {}
+    seen = set()
+    for name, tensor in tensors.items():  # tensors of one memory are refused: copy the others
+        place = tensor.untyped_storage().data_ptr()
+        kept = tensor.detach().contiguous()
+        contiguous[name] = kept.clone() if place in seen else kept
+        seen.add(place)
     write_bytes(path, save(contiguous, metadata=dict(metadata)))
 
 

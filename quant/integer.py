@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from quant.errors import QuantError
-from quant.exact import pool_window
+from quant.exact import integer_form, pool_window
 from quant.layers import QuantLayer, QuantNetwork
 from quant.quantizer import ActQuantizer, ActRange
 from quant.requant import average_multiplier, requantiser, summand_multipliers
@@ -72,7 +72,7 @@ class _Builder:
     """Walks through the graph in order and writes steps."""
 
     def __init__(self, quantised: QuantNetwork, example: Tensor) -> None:
-        self.module = quantised.module
+        self.module = integer_form(quantised)
         self.names = {path: tensor for tensor, path in quantised.act_quantizers.items()}
         self.sizes = _sizes(self.module, example)
         self.tensors: dict[str, TensorSpec] = {}

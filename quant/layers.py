@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from hw.precision import WeightMode
-from quant.graph import Network, Norm, WeightLayer, norm_affine
+from quant.inplace import FoldedNorm, in_place, replace_everywhere
 from quant.lsq import fake_quantise_at
+from quant.network import InPlaceNetwork, Network, Norm, WeightLayer, norm_affine
 from quant.quantizer import (
     IMAGE_RANGE,
     LEAST_SCALE,
@@ -219,8 +221,7 @@ class QuantLayer(nn.Module):
         else:
             weight = fake_quantise_at(weight, scale, self.mode, narrow=self.narrow)
         if isinstance(self.layer, nn.Conv2d):
-            c = self.layer
-            y = functional.conv2d(x, weight, c.bias, c.stride, c.padding, c.dilation, c.groups)
+            y: Tensor = self.layer._conv_forward(x, weight, self.layer.bias)  # any padding
         else:
             y = functional.linear(x, weight, self.layer.bias)
         return y if self.norm is None else self.norm(y)
@@ -235,12 +236,58 @@ class QuantLayer(nn.Module):
             gain, offset = norm_affine(self.norm)
             scale, bias = scale * gain, bias * gain + offset
         return LayerIntegers(
-            weight=weight.to(torch.int8).numpy(), scale=scale.numpy(), bias=bias.detach().numpy()
+            weight=weight.to(torch.int8).cpu().numpy(),
+            scale=scale.cpu().numpy(),
+            bias=bias.detach().cpu().numpy(),
         )
 
 
+class InPlaceLayer(QuantLayer):
+    """A layer that stands where the float one was, and quantises its own input.
+
+    It has the attributes of the float layer, for code that asks for them.
+
+    Parameters
+    ----------
+    layer, norm, narrow, scales
+        As of `QuantLayer`.
+    quantizer : ActQuantizer
+        Of the input.
+    follower : FoldedNorm, optional
+        What stands where `norm` was.
+    """
+
+    def __init__(
+        self,
+        layer: WeightLayer,
+        norm: Norm | None,
+        *,
+        quantizer: ActQuantizer,
+        follower: FoldedNorm | None,
+        narrow: bool,
+        scales: Scales = Scales.MIN_MAX,
+    ) -> None:
+        super().__init__(layer, norm, narrow=narrow, scales=scales)
+        self.quantizer = quantizer
+        self.follower = follower
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map float activations, not yet quantised, to float sums, batch norm included."""
+        y = super().forward(self.quantizer(input))
+        if self.follower is not None:
+            self.follower.waiting.append(y)
+        return y
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an own attribute, or else the float layer's."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
+
+
 class QuantNetwork(nn.Module):
-    """A traced network with fake-quantised weights and activations.
+    """A network with fake-quantised weights and activations.
 
     Parameters
     ----------
@@ -252,6 +299,11 @@ class QuantNetwork(nn.Module):
         Whether the most negative weight integer stays unused.
     scales : Scales
         Where the scales of weights come from.
+
+    Attributes
+    ----------
+    plain : bool
+        As of the network.
     """
 
     def __init__(
@@ -264,6 +316,7 @@ class QuantNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.module, self.act_quantizers = _quantised(network, narrow=narrow, scales=scales)
+        self.plain = network.plain
         self.layer_names = tuple(layer.name for layer in network.layers)
         self.sources = {layer.name: layer.source for layer in network.layers}
         self.set_bits(bits)
@@ -302,7 +355,7 @@ class QuantNetwork(nn.Module):
     def snapshot(self) -> Snapshot:
         """Copy what training and calibration change, and the precisions."""
         return Snapshot(
-            state={name: value.clone() for name, value in self.state_dict().items()},
+            state={n: value.to("cpu", copy=True) for n, value in self.state_dict().items()},
             ranges={name: self.act_quantizer(name).range for name in self.act_quantizers},
             bits=self.bits,
         )
@@ -361,21 +414,61 @@ def uniform_bits(network: Network, mode: WeightMode) -> dict[str, WeightMode]:
 
 def _quantised(
     network: Network, *, narrow: bool, scales: Scales
+) -> tuple[nn.Module, dict[str, str]]:
+    """Return a quantised copy of a network and its quantisers' module paths by tensor."""
+    if isinstance(network, InPlaceNetwork):
+        return _replaced(network, narrow=narrow, scales=scales)
+    return _inserted(network, narrow=narrow, scales=scales)
+
+
+def _replaced(
+    network: InPlaceNetwork, *, narrow: bool, scales: Scales
+) -> tuple[nn.Module, dict[str, str]]:
+    """Put quantised layers into a copy of the network; returns quantiser paths by tensor."""
+    module = copy.deepcopy(network.module)
+    quantizers: dict[str, str] = {}
+    for layer in network.layers:
+        old = module.get_submodule(layer.name)
+        norm = module.get_submodule(layer.norm) if layer.norm else None
+        assert isinstance(old, WeightLayer)
+        assert norm is None or isinstance(norm, Norm)
+        fixed = IMAGE_RANGE if layer.name in network.image_layers else None
+        follower = None
+        if norm is not None:
+            follower = FoldedNorm(str(layer.norm), layer.name)
+            replace_everywhere(module, norm, follower)
+        new = InPlaceLayer(
+            old,
+            norm,
+            quantizer=ActQuantizer(rectified=False, fixed=fixed),
+            follower=follower,
+            narrow=narrow,
+            scales=scales,
+        )
+        replace_everywhere(module, old, new)
+        quantizers[layer.source] = f"{layer.name}.quantizer"
+    return in_place(module), quantizers
+
+
+def _inserted(
+    network: Network, *, narrow: bool, scales: Scales
 ) -> tuple[fx.GraphModule, dict[str, str]]:
     """Put quantisers into a copy of the graph; returns their module paths by tensor."""
     module = copy.deepcopy(network.module)
+    assert isinstance(module, fx.GraphModule)
     nodes = {node.name: node for node in module.graph.nodes}
     quantizers: dict[str, str] = {}
-    for index, (node_name, tensor) in enumerate(network.sites.items()):
+    for node_name, tensor in network.sites.items():
         node = nodes[node_name]
-        is_image = node.op == "placeholder"
         rectified = tensor in network.rectified
-        path = f"act_quantizer_{index}"
-        fixed = IMAGE_RANGE if is_image else None
-        module.add_submodule(path, ActQuantizer(rectified=rectified, fixed=fixed))
-        quantizers[tensor] = path
+        if tensor not in quantizers:
+            made_by = {nodes[n].op for n, name in network.sites.items() if name == tensor}
+            fixed = IMAGE_RANGE if made_by == {"placeholder"} else None
+            quantizers[tensor] = f"act_quantizer_{len(quantizers)}"
+            quantizer = ActQuantizer(rectified=rectified, fixed=fixed)
+            module.add_submodule(quantizers[tensor], quantizer)
         with module.graph.inserting_after(node):
-            quantised = module.graph.call_module(path, (node,))
+            quantised = module.graph.call_module(quantizers[tensor], (node,))
         node.replace_all_uses_with(
             quantised, delete_user_cb=lambda user, q=quantised: user is not q
         )

@@ -8,8 +8,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hw.precision import WeightMode
-from quant.catalogue import check_model
+from quant.catalogue import check_model, file_name
 from quant.data import default_folder
+from quant.device import check_device
 from quant.errors import QuantError
 from quant.menu import Policy
 from quant.request import Method, Plan, Request
@@ -54,11 +55,12 @@ class Options(BaseModel):
     qat_steps: int = 400
     scales: str | None = None
     workers: int = 2
+    device: str = "cpu"
 
     @property
     def folder(self) -> Path:
         """Folder to write into."""
-        return self.out or Path("runs") / f"{self.model}-seed{self.seed}"
+        return self.out or Path("runs") / f"{file_name(self.model)}-seed{self.seed}"
 
     def request(self, *, command: str) -> Request:
         """Check all options.
@@ -101,6 +103,7 @@ class Options(BaseModel):
             seed=self.seed,
             workers=self.workers,
             plan=self._plan(),
+            device=check_device(self.device),
         )
 
     def _plan(self) -> Plan:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hw.precision import WeightMode
+from quant.device import device_of
 from quant.layers import QuantNetwork
 
 
@@ -35,6 +36,7 @@ def logit_divergence(
     """
     before, snapshot = quantised.bits, quantised.snapshot()
     norms = [m for m in quantised.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    images = images.to(device_of(quantised))
     quantised.eval()
     for norm in norms:
         norm.train()

@@ -13,8 +13,10 @@ from torch.nn import functional
 
 from quant.batches import train_batches
 from quant.data import ImageSet
+from quant.errors import QuantError
 from quant.layers import QuantNetwork
 from quant.scales import Scales
+from quant.team import ALONE, Team
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,7 @@ def train_quantised(
     settings: QatSettings,
     *,
     teacher: nn.Module | None = None,
+    team: Team = ALONE,
     on_step: Callable[[], None] = lambda: None,
 ) -> None:
     """Train a fake-quantised network in place; activation ranges stay as they are.
@@ -109,9 +112,22 @@ def train_quantised(
         The recipe.
     teacher : nn.Module, optional
         The float network, in evaluation mode; none means no distillation.
+    team : Team
+        Processes that train the same network with the same arguments, each on its part of the
+        batches; the gradients are those of whole batches.
     on_step : callable
         Called after each step.
+
+    Raises
+    ------
+    QuantError
+        If a batch has fewer images than there are processes.
     """
+    most = min(settings.batch, len(data))
+    if team.size > most:
+        raise QuantError(
+            f"processes must be at most {most}, the images of a batch, not {team.size}"
+        )
     optimiser = torch.optim.Adam(_groups(network, settings))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: lr_share(step, settings.steps)
@@ -121,7 +137,7 @@ def train_quantised(
     batches = train_batches(
         data, steps=settings.steps, size=settings.batch, seed=settings.seed, augment=False
     )
-    for images, labels in batches:
+    for images, labels, share in team.parts(batches, network):
         logits = network(images)  # [N, classes]
         loss = functional.cross_entropy(logits, labels)
         if teacher is not None and settings.distil > 0:
@@ -131,7 +147,8 @@ def train_quantised(
             gain = settings.temperature**2  # keeps the gradients of both terms comparable
             loss = (1 - settings.distil) * loss + settings.distil * gain * softened
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        (share * loss).backward()  # type: ignore[no-untyped-call]
+        team.sum_gradients(network)
         optimiser.step()
         schedule.step()
         for layer in layers:

@@ -125,6 +125,8 @@ class Request:
         Of calibration and training.
     workers : int
         Processes beside this one; 0 runs everything here.
+    device : str
+        ``cpu`` or ``cuda``: where networks are trained, calibrated and measured.
     plan : Plan
         Training steps.
     """
@@ -144,6 +146,7 @@ class Request:
     weights: Path | None = None
     seed: int = 0
     workers: int = 2
+    device: str = "cpu"
     plan: Plan = field(default_factory=Plan)
 
     @property

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hw.precision import WeightMode
 from quant.budget import ROUNDING
+from quant.catalogue import is_factory
 from quant.cost import INT8_BASELINE, relative_size
 from quant.data import ImageSet
 from quant.errors import QuantError
@@ -226,6 +227,10 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
             for layer in layers
         ],
         "visits": [visit_entry(visit, bench, outcome) for visit in outcome.visits],
+        "gaps": [
+            {"gap": note.gap.value, "place": note.place, "text": note.text}
+            for note in bench.network.notes
+        ],
         "provenance": provenance(request, bench, outcome),
     }
 
@@ -254,7 +259,9 @@ def visit_entry(visit: Visit, bench: Workbench, outcome: Outcome) -> dict[str, A
 
 def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     """Return what made the result."""
-    weights = request.weights or WEIGHTS_FOLDER / f"{request.model}.safetensors"
+    weights = request.weights
+    if weights is None and not is_factory(request.model):
+        weights = WEIGHTS_FOLDER / f"{request.model}.safetensors"
     plan = request.plan
     return {
         "command": request.command,
@@ -268,7 +275,7 @@ def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str
             "batch": plan.batch,
             "scales": plan.scales.value,
         },
-        "weights": {"sha256": sha256(weights), **bench.metadata},
+        "weights": {**({} if weights is None else {"sha256": sha256(weights)}), **bench.metadata},
         "data_sha256": dict(sorted(bench.images.sha256.items())),
         "cost_table": {
             "name": outcome.hardware.table.name,

@@ -310,7 +310,9 @@ def test_an_impossible_drop(value: str) -> None:
 
 
 def test_an_unknown_model() -> None:
-    assert refused("--model", "vgg") == "model must be one of resnet8, dscnn, not vgg"
+    assert refused("--model", "vgg") == (
+        "model must be one of resnet8, dscnn, or module:factory, not vgg"
+    )
 
 
 def test_a_missing_table(tmp_path: Path) -> None:
