@@ -29,6 +29,7 @@ from sim.folder import (
 )
 
 LOGITS = "logits"
+_LAST = "output: must come from a layer to be exported, not {}"
 
 
 def integer_network(
@@ -91,7 +92,7 @@ class _Builder:
         if node.op == "output":
             last = node.all_input_nodes[0]
             if not isinstance(self._module(last), QuantLayer):
-                raise QuantError(f"output: must come from a layer to be exported, not {last.name}")
+                raise QuantError(_LAST.format(last.name))
             self._layer(last, None)
             return
         module = self._module(node)
@@ -100,7 +101,10 @@ class _Builder:
         elif isinstance(module, nn.MaxPool2d):
             self._maximum(node, module)
         elif not self._is_pending(node):
-            self.made[node] = self.made[node.all_input_nodes[0]]  # flatten: see `_as_kernel`
+            source = node.all_input_nodes[0]
+            if source not in self.made:
+                raise QuantError(_LAST.format(source.name))
+            self.made[node] = self.made[source]  # flatten: see `_as_kernel`
 
     def _module(self, node: fx.Node) -> nn.Module | None:
         return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None

@@ -177,8 +177,8 @@ class Workbench:
 
 def reported(quantised: QuantNetwork, example: torch.Tensor) -> torch.nn.Module:
     """Return the network whose accuracy is reported: in integers, if all operations have some."""
-    exact = ExactNetwork(quantised.eval())
     try:
+        exact = ExactNetwork(quantised.eval())
         exact(example)
     except QuantError:
         return quantised

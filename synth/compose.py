@@ -66,7 +66,7 @@ def arrays() -> dict[str, ArrayConfig]:
     small = ArrayConfig(rows=2, cols=2, lanes=16, drain_rows=1)
     return {
         "bit_pair": small,
-        "int8_dot": replace(small, pe=PEKind.INT8_DOT),
+        "int8_dot": replace(small, pe=PEKind.INT8_DOT, group=2),
         "int8_mac": replace(
             small, rows=4, cols=4, lanes=1, pe=PEKind.INT8_MAC, double_buffered=False
         ),

@@ -102,7 +102,7 @@ def asked(data: Path, model: str, out: Path, *more: str) -> list[str]:
 @pytest.mark.parametrize("name", ["Traced", "Branching"])
 def test_a_search_of_ones_own_network(name: str, here: Path, data: Path) -> None:
     found = search(*asked(data, f"ownnets:{name}", here / "out", "--method", "auto"))
-    assert found.exit_code == 0
+    assert found.exit_code == 0, found.output
     result = json.loads((here / "out" / "result.json").read_text())
     assert list(result["allocation"]) == ["conv", "a", "b"]
     assert result["provenance"]["weights"] == {}

@@ -192,7 +192,7 @@ class EndsInPooling(nn.Module):
         (EndsInPooling(), "output: must come from a layer to be exported, not "),
         (
             nn.Sequential(nn.Conv2d(1, 2, 3, dilation=2), nn.Flatten(), nn.Linear(128, 2)),
-            "0: convolution must have dilation 1, one stride and zeros",
+            "network must have only operations with an integer form; see its gaps",
         ),
         (
             nn.Sequential(nn.AvgPool2d(3, ceil_mode=True), nn.Flatten(), nn.Linear(16, 2)),
