@@ -35,7 +35,7 @@ from synth.mapping import Measured
 from synth.model import run_features
 from synth.operands import Operands
 from synth.recording import record_job
-from synth.table import ArrayCost, CostTable
+from synth.table import CostTable, complete
 
 GROUPS = 8
 GROUP_PIXELS = 8
@@ -235,7 +235,7 @@ def main(
                 f"{network_folder}: examples must be {GROUPS} or more, not {len(images)}"
             )
         array, table = named(config).array, CostTable.load(cost_table)
-        if not isinstance(table.array, ArrayCost) or table.array.config != array:
+        if complete(table.array).config != array:
             raise ValueError(
                 f"{cost_table} must be of {array.name} as {config} has it, not another"
             )
