@@ -140,7 +140,7 @@ def launched(processes: int, *given: str, kill: bool = False) -> subprocess.Comp
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=900,
     )
 
 
