@@ -22,6 +22,7 @@ from quant.ptq.network import (
 )
 from quant.ptq.optimise import Method, OptimisedWeights, optimise
 from quant.ptq.statistics import LayerStatistics
+from quant.quantizer import weight_scale
 
 torch.set_num_threads(1)
 
@@ -91,21 +92,20 @@ def test_a_snapshot_carries_the_fixed_scales(network: Network, data: ImageSet) -
     assert torch.equal(other(images), expected)
     plain = QuantNetwork(network, bits)
     quantised.restore(plain.snapshot())
-    assert all(layer.fixed_scale is None for _, layer in quantised.quant_layers())
+    assert torch.equal(quantised(images), plain(images))
 
 
 def test_another_precision_drops_the_fixed_scale(network: Network, solutions: Solutions) -> None:
     quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W2))
     put(quantised, solutions)
     layer = quantised.layer("conv")
-    fixed = layer.scale
-    layer.mode = WeightMode.W4  # a probe's visit
-    assert not torch.equal(layer.scale, fixed)
-    layer.mode = WeightMode.W2
-    assert torch.equal(layer.scale, fixed)
+    fixed = layer.integers().scale
     quantised.set_bits(uniform_bits(network, WeightMode.W4))
     quantised.set_bits(uniform_bits(network, WeightMode.W2))
-    assert not torch.equal(layer.scale, fixed)
+    rule = weight_scale(layer.layer.weight, WeightMode.W2).numpy()
+    layer.norm = None
+    assert (layer.integers().scale == rule).all()
+    assert not (rule == fixed).all()
 
 
 def test_sequential_statistics_are_those_behind_the_quantised_layers(
@@ -143,7 +143,7 @@ def test_matched_norm_standardises_what_the_layer_gives(network: Network, data: 
     assert layer.norm is not None
     layer.norm.weight.data.fill_(1)
     layer.norm.bias.data.fill_(0)
-    layer.mode, layer.fixed_scale = WeightMode.W8, None
+    quantised.set_bits(uniform_bits(network, WeightMode.W8))
     y = layer(images)
     torch.testing.assert_close(y.mean(dim=(0, 2, 3)), torch.zeros(8), atol=0.02, rtol=0)
     torch.testing.assert_close(y.std(dim=(0, 2, 3)), torch.ones(8), atol=0.02, rtol=0)
