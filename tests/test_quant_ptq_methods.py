@@ -98,6 +98,7 @@ def test_obq_agrees_with_plain_loops(bits: int, seed: int) -> None:
     weight, hessian = layer(4, 14, seed)
     grid = grid_of(weight, bits)
     found = obq(weight, hessian, grid)
+    assert (found == obq(weight, hessian, grid, in_place=False)).all()
     expected = plain_obq(weight, definite(hessian), grid)
     assert (found == expected).all()
     ours, theirs = (error(q, weight, hessian, grid) for q in (found, expected))
@@ -120,7 +121,7 @@ def test_gptq_agrees_with_the_dense_formula(depth: int, act_order: bool) -> None
 def test_plain_sweep_is_gptq_in_the_order_of_sensitivity(cluster: int) -> None:
     weight, hessian = layer(3, 20, 4)
     grid = grid_of(weight, 3)
-    found = sensitivity(weight, hessian, grid, cluster=cluster, alternatives=0, rounds=0)
+    found = sensitivity(weight, hessian, grid, cluster=cluster, alternatives=0, repair=False)
     order, _ = sensitivity_factor(definite(hessian), cluster)
     assert (found == dense_gptq(weight, definite(hessian), grid, list(order))).all()
 
