@@ -33,11 +33,12 @@ FAST: dict[str, Solver] = {
 }
 """Timed in turn, `REPEATS` times each; the last three leave steps of the fourth out."""
 
-REPEATS = 5
-ADAROUND_DEPTH = 1152
+REPEATS = 3
+ADAROUND_DEPTH = 576
 """AdaRound is left out on layers of more columns."""
 
 
+LEAST_SECONDS = 10.0
 OUT_OF_PLACE_DEPTH = 576
 OUT_OF_PLACE_ROWS = 8
 """OBQ with its update as in the authors' code, for the time alone, on small layers."""
@@ -59,7 +60,7 @@ def measured(
     journal : Journal
         Steps that are done.
     most_seconds : float
-        OBQ stops here, but not before its second row.
+        Where OBQ would take longer, it does rows for `LEAST_SECONDS` only.
 
     Returns
     -------
@@ -169,7 +170,7 @@ def _obq(
         }
         if total["seconds"] / total["rows"] * case.rows > most_seconds:
             total["extrapolated_seconds"] = total["seconds"] / total["rows"] * case.rows
-            if total["rows"] > 1:
+            if total["seconds"] > LEAST_SECONDS:
                 break
     return total
 
