@@ -98,6 +98,7 @@ def test_obq_agrees_with_plain_loops(bits: int, seed: int) -> None:
     weight, hessian = layer(4, 14, seed)
     grid = grid_of(weight, bits)
     found = obq(weight, hessian, grid)
+    assert (found == obq(weight, hessian, grid, in_place=False)).all()
     expected = plain_obq(weight, definite(hessian), grid)
     assert (found == expected).all()
     ours, theirs = (error(q, weight, hessian, grid) for q in (found, expected))
@@ -120,7 +121,7 @@ def test_gptq_agrees_with_the_dense_formula(depth: int, act_order: bool) -> None
 def test_plain_sweep_is_gptq_in_the_order_of_sensitivity(cluster: int) -> None:
     weight, hessian = layer(3, 20, 4)
     grid = grid_of(weight, 3)
-    found = sensitivity(weight, hessian, grid, cluster=cluster, alternatives=0, rounds=0)
+    found = sensitivity(weight, hessian, grid, cluster=cluster, alternatives=0, repair=False)
     order, _ = sensitivity_factor(definite(hessian), cluster)
     assert (found == dense_gptq(weight, definite(hessian), grid, list(order))).all()
 
@@ -149,20 +150,33 @@ def test_least_sensitive_column_of_those_not_yet_placed_comes_last() -> None:
         np.testing.assert_allclose(given[-1, -1], factor[stop - 1, stop - 1] ** 2)
 
 
-def test_one_cluster_with_every_alternative_never_loses_to_the_plain_sweep() -> None:
-    weight, hessian = layer(40, 10, 7)
+def test_sweep_keeps_the_best_of_all_single_reversals() -> None:
+    weight, hessian = layer(20, 6, 7)
     grid = grid_of(weight, 2)
-    _, factor = sensitivity_factor(definite(hessian), 10)
-    order, _ = sensitivity_factor(definite(hessian), 10)
+    order, factor = sensitivity_factor(definite(hessian), 6)
     units = np.ascontiguousarray(grid.units(weight)[:, order].T)
 
-    def costs(alternatives: int) -> Matrix:
-        found = sweep(units, factor, -2, 1, cluster=10, alternatives=alternatives)
-        costs: Matrix = np.square(factor.T @ (found - units)).sum(axis=0)
-        return costs
+    def swept(row: Matrix, reversed_: int | None) -> Matrix | None:
+        error = np.zeros(6)
+        for j in range(6):
+            aim = row[j] - factor[:j, j] @ error[:j] / factor[j, j]
+            whole = min(max(np.floor(aim + 0.5), -2), 1)
+            if j == reversed_:
+                whole += 1 if aim >= whole else -1
+            if not -2 <= whole <= 1:
+                return None
+            error[j] = whole - row[j]
+        return error
 
-    assert (costs(10) <= costs(0)).all()
-    assert (costs(10) < costs(0)).any()
+    plain = [swept(row, None) for row in units.T]
+    found = sweep(units, factor, -2, 1, cluster=6, alternatives=6) - units
+    nearest = sweep(units, factor, -2, 1, cluster=6, alternatives=0) - units
+    for m, row in enumerate(units.T):
+        tried = [error for j in range(6) if (error := swept(row, j)) is not None]
+        assert (nearest[:, m] == plain[m]).all()
+        costs = [np.square(factor.T @ error).sum() for error in [nearest[:, m], *tried]]
+        np.testing.assert_allclose(np.square(factor.T @ found[:, m]).sum(), min(costs))
+    assert not (found == nearest).all()
 
 
 @pytest.mark.parametrize("bits", [2, 3])
@@ -177,8 +191,9 @@ def test_repair_ends_where_no_step_and_no_pair_of_steps_helps(bits: int) -> None
 
     before = [cost(m, integers[m]) for m in range(5)]
     descent = Descent(units, integers, hessian, low, high)
-    while descent.singles(100) + descent.pairs(100, firsts=7):
-        pass
+    for _ in range(10):
+        moved = descent.singles(100) + descent.pairs(100, firsts=7)
+    assert moved == 0
     assert low <= integers.min() <= integers.max() <= high
     assert [cost(m, integers[m]) for m in range(5)] < before
     for m, i, j in itertools.product(range(5), range(8), range(8)):

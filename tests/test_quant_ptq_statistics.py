@@ -73,7 +73,7 @@ def test_every_group_is_optimised_on_its_own_inputs(
     x = inputs_of(layer, 8)
     x[:, 1:] += 2 * x[:, :1]  # correlated channels
     statistics.add(x)
-    grid = grid_of(layer, 2)
+    grid = grid_of(layer, 3)  # at 2 bit clipping may cost GPTQ more than it gains
     found = optimise(layer.weight, statistics, grid, method)
     nearest = optimise(layer.weight, statistics, grid, Method.NEAREST)
     assert found.integers.shape == layer.weight.shape

@@ -17,7 +17,7 @@ from quant.graph import Network
 from quant.layers import Bits, QuantLayer, QuantNetwork
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise
-from quant.ptq.statistics import LayerStatistics
+from quant.ptq.statistics import LayerStatistics, output_moments
 
 CALIBRATION_IMAGES = 512
 BATCH = 64
@@ -166,12 +166,9 @@ def match_norm(layer: QuantLayer, statistics: LayerStatistics) -> None:
         return
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    hessian, mean = statistics.hessian, statistics.mean
-    weight = layer.layer.weight.double().reshape(len(hessian), -1, mean.shape[1])  # [g, M/g, K]
-    means = (weight @ mean[:, :, None]).flatten()  # [M]
-    squares = ((weight @ hessian) * weight).sum(dim=2).flatten()
-    norm.running_var.copy_((squares - means.square()).clamp_min(0))
-    norm.running_mean.copy_(means if layer.layer.bias is None else means + layer.layer.bias)
+    mean, variance = output_moments(layer.layer.weight.double(), statistics)
+    norm.running_var.copy_(variance)
+    norm.running_mean.copy_(mean if layer.layer.bias is None else mean + layer.layer.bias)
 
 
 def put(quantised: QuantNetwork, solutions: Solutions) -> None:

@@ -35,8 +35,11 @@ CLUSTER = 64
 ALTERNATIVES = 8
 """Reversed decisions that each row tries per cluster."""
 
-ROUNDS = 16
-"""Steps of repair per row, at most, of each kind."""
+SINGLES = 16
+"""Single steps of repair per row, at most."""
+
+PAIRS = 8
+"""Pairs of steps per row, at most."""
 
 FIRSTS = 2
 """First steps that are tried for a pair."""
@@ -50,7 +53,7 @@ def sensitivity(
     damping: float = DAMPING,
     cluster: int = CLUSTER,
     alternatives: int = ALTERNATIVES,
-    rounds: int = ROUNDS,
+    repair: bool = True,
 ) -> Matrix:
     """Choose integers, most sensitive columns first; see the module.
 
@@ -63,8 +66,10 @@ def sensitivity(
         Of the M rows.
     damping : float
         Share of the mean diagonal added to the diagonal (`quant.ptq.hessian.damped`).
-    cluster, alternatives, rounds : int
-        As the module's constants; 0 leaves alternatives or repair out.
+    cluster, alternatives : int
+        As the module's constants; no alternatives make the plain sweep.
+    repair : bool
+        Whether to take the third step.
 
     Returns
     -------
@@ -79,10 +84,10 @@ def sensitivity(
     found = sweep(columns, factor, low, high, cluster=cluster, alternatives=alternatives)
     integers = np.empty_like(units)
     integers[:, order] = found.T
-    if rounds:
+    if repair:
         descent = Descent(units, integers, definite, low, high)
-        descent.singles(rounds)
-        descent.pairs(rounds, firsts=FIRSTS)
+        descent.singles(SINGLES)
+        descent.pairs(PAIRS, firsts=FIRSTS)
     return integers
 
 

@@ -115,3 +115,19 @@ class LayerStatistics:
                 f"{self.name}: layer must be reached by a calibration image, not left out; give "
                 "images, or quantise it by rounding to nearest"
             )
+
+
+def output_moments(weight: Tensor, statistics: LayerStatistics) -> tuple[Tensor, Tensor]:
+    """Mean and variance, float64 [M] each, of a layer's outputs without bias.
+
+    Parameters
+    ----------
+    weight : float64 [M, ...]
+    statistics : LayerStatistics
+        Of the inputs.
+    """
+    hessian, mean = statistics.hessian, statistics.mean
+    rows = weight.reshape(len(hessian), -1, mean.shape[1])  # [groups, M / groups, K]
+    means = (rows @ mean[:, :, None]).flatten()
+    squares = ((rows @ hessian) * rows).sum(dim=2).flatten()
+    return means, (squares - means.square()).clamp_min(0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
@@ -40,7 +42,9 @@ def main(
                 f"{os.environ.get('OMP_NUM_THREADS', 'unset')}; run `make bench-ptq`"
             )
         images = ImageData(data or default_folder())
-        document = measure_all(images, folder, only=only, most_seconds=most_minutes * 60)
+        document = measure_all(
+            images, folder, only=only, most_seconds=most_minutes * 60, options=sys.argv[1:]
+        )
     except (QuantError, OSError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
@@ -52,9 +56,11 @@ def main(
 
 
 def measure_all(
-    images: ImageData, folder: Path, *, only: str, most_seconds: float
+    images: ImageData, folder: Path, *, only: str, most_seconds: float, options: Sequence[str]
 ) -> dict[str, Any]:
     """Measure every cell, what `folder` has not got yet; of the layers with `only` in their name.
+
+    `options` are those of the command, for the document.
 
     Raises
     ------
@@ -82,7 +88,7 @@ def measure_all(
             cells.append(cell)
             print(f"{case.title}, {bits} bit: done", file=sys.stderr, flush=True)
     return {
-        "command": "make bench-ptq",
+        "command": shlex.join(["OMP_NUM_THREADS=1", "python", "-m", "quant.ptq.bench", *options]),
         "machine": f"{_cpu()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},

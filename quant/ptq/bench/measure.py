@@ -27,15 +27,21 @@ FAST: dict[str, Solver] = {
     "gptq": gptq,
     "act-order": partial(gptq, act_order=True),
     "sensitivity": sensitivity,
-    "sensitivity, order only": partial(sensitivity, alternatives=0, rounds=0),
-    "sensitivity, no repair": partial(sensitivity, rounds=0),
+    "sensitivity, order only": partial(sensitivity, alternatives=0, repair=False),
+    "sensitivity, no repair": partial(sensitivity, repair=False),
     "sensitivity, no alternatives": partial(sensitivity, alternatives=0),
 }
 """Timed in turn, `REPEATS` times each; the last three leave steps of the fourth out."""
 
-REPEATS = 5
-ADAROUND_DEPTH = 1152
+REPEATS = 3
+ADAROUND_DEPTH = 576
 """AdaRound is left out on layers of more columns."""
+
+
+LEAST_SECONDS = 10.0
+OUT_OF_PLACE_DEPTH = 576
+OUT_OF_PLACE_ROWS = 8
+"""OBQ with its update as in the authors' code, for the time alone, on small layers."""
 
 
 def measured(
@@ -54,7 +60,7 @@ def measured(
     journal : Journal
         Steps that are done.
     most_seconds : float
-        OBQ stops here, but not before its second row.
+        Where OBQ would take longer, it does rows for `LEAST_SECONDS` only.
 
     Returns
     -------
@@ -72,9 +78,15 @@ def measured(
     ).values
     if case.depth <= ADAROUND_DEPTH:
         methods |= journal.step(f"{cell}-adaround", asked, lambda: _adaround(load(), bits)).values
+    if case.depth <= OUT_OF_PLACE_DEPTH:
+        asked_rows = asked | {"rows": OUT_OF_PLACE_ROWS}
+        step = f"{cell}-obq-out-of-place"
+        methods |= journal.step(step, asked_rows, lambda: _out_of_place(load(), bits)).values
     methods["obq"] = _obq(case, bits, load, journal, cell, asked, most_seconds)
     done = methods["obq"]["rows"]
     for found in methods.values():
+        if "error_rows" not in found:
+            continue
         for judge in ("error", "held_out"):
             found[f"{judge}_of_rows_of_obq"] = sum(found[f"{judge}_rows"][:done]) / sum(
                 found[f"{judge}_signal"][:done]
@@ -122,6 +134,16 @@ def _adaround(data: LayerData, bits: int) -> Entry:
     return Entry(values={"adaround": _row([seconds], integers, data, grid)})
 
 
+def _out_of_place(data: LayerData, bits: int) -> Entry:
+    part = slice(0, OUT_OF_PLACE_ROWS)
+    grid = _grid(data.weight, bits).rows(part)
+    solve = partial(obq, data.weight[part], data.hessian, grid, in_place=False)
+    _, seconds = _timed(solve)
+    whole = seconds / OUT_OF_PLACE_ROWS * len(data.weight)
+    found = {"rows": OUT_OF_PLACE_ROWS, "seconds": seconds, "extrapolated_seconds": whole}
+    return Entry(values={"obq, out of place": found})
+
+
 def _row(seconds: list[float], integers: Matrix, data: LayerData, grid: WeightGrid) -> Any:
     times = {"seconds": min(seconds), "median_seconds": float(np.median(seconds))}
     return times | _judged(integers, slice(None), data, grid)
@@ -148,7 +170,7 @@ def _obq(
         }
         if total["seconds"] / total["rows"] * case.rows > most_seconds:
             total["extrapolated_seconds"] = total["seconds"] / total["rows"] * case.rows
-            if total["rows"] > 1:
+            if total["seconds"] > LEAST_SECONDS:
                 break
     return total
 
