@@ -3,13 +3,13 @@
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search test synth compare blind sta compose parts verilog fpga formal mutate throughput lint clean
+.PHONY: help search test synth compare blind sta compose parts verilog fpga formal mutate throughput bench-qat lint clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 search: ## Search the bits of every layer of a trained network (DATA=folder MODEL=name ARGS="...")
 	@.ci/setup quant $(if $(DATA)$(findstring --data,$(ARGS)),,data)
@@ -63,6 +63,10 @@ mutate: ## Break the gateware in hundreds of places and see the benches' vectors
 throughput: ## Run matrix products and the shipped networks on the accelerator's RTL, half an hour (ARGS="...")
 	@.ci/setup sim simulator cocotb yosys
 	$(VENV) python -m sim.throughput $(ARGS)
+
+bench-qat: ## Compare min-max with learned scales of weights at uniform 2 bit, in docs/qat-scales.json (ARGS="...")
+	@.ci/setup quant data
+	$(VENV) python -m quant.bench_qat $(ARGS)
 
 lint: ## Check style, format, types and imports
 	@.ci/setup dev
