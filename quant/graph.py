@@ -81,6 +81,17 @@ class Network:
     sites: Mapping[str, str]
     rectified: frozenset[str]
 
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the tensors that are quantised, in order of execution."""
+        return tuple(self.sites.values())
+
+    @property
+    def image(self) -> str:
+        """Name of the tensor that goes in."""
+        (placeholder,) = (n.name for n in self.module.graph.nodes if n.op == "placeholder")
+        return self.sites[placeholder]
+
     def layer(self, name: str) -> Layer:
         """Return a layer by name."""
         return next(layer for layer in self.layers if layer.name == name)

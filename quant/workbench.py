@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from hw.precision import WeightMode
+from quant.allocation import Acts, Bits
 from quant.batches import to_input
 from quant.calibrate import fit_activations, reestimate_norms
 from quant.data import ImageData, ImageSet
@@ -20,8 +21,6 @@ from quant.models import load
 from quant.operands import GROUPS, LayerSample, layer_samples
 from quant.qat import QatSettings, train_quantised
 from quant.scales import Scales
-
-Bits = Mapping[str, WeightMode]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +64,16 @@ class Workbench:
         self.teacher, self.metadata = load(source.model, source.weights)
         self.network = trace(self.teacher, torch.zeros(1, 1, height, width))
 
-    def calibrated(self, bits: Bits, *, seed: int, scales: Scales = Scales.MIN_MAX) -> QuantNetwork:
+    def calibrated(
+        self,
+        bits: Bits,
+        *,
+        seed: int,
+        scales: Scales = Scales.MIN_MAX,
+        acts: Acts | None = None,
+    ) -> QuantNetwork:
         """Return the float network, quantised and calibrated, not trained."""
-        quantised = QuantNetwork(self.network, bits, scales=scales)
+        quantised = QuantNetwork(self.network, bits, scales=scales, acts=acts)
         self.recalibrate(quantised, seed=seed)
         return quantised
 
@@ -76,13 +82,15 @@ class Workbench:
         reestimate_norms(quantised, self.train_set, seed=seed)
         fit_activations(quantised, self.train_set, seed=seed)
 
-    def operands(self, quantised: QuantNetwork, *, seed: int) -> dict[str, LayerSample]:
-        """Sample every layer's operands, from training images."""
+    def operands(
+        self, quantised: QuantNetwork, *, seed: int, act_bits: Sequence[int] = ()
+    ) -> dict[str, LayerSample]:
+        """Sample every layer's operands, from training images; `act_bits` as in `layer_samples`."""
         random = np.random.default_rng(seed)
         chosen = random.choice(len(self.train_set), GROUPS, replace=False)
         images = to_input(torch.from_numpy(self.train_set.images[chosen]))
         names = [layer.name for layer in self.network.layers]
-        return layer_samples(quantised, images, names, seed=seed)
+        return layer_samples(quantised, images, names, seed=seed, act_bits=act_bits)
 
     def validation_accuracy(self, quantised: QuantNetwork) -> float:
         """Return the top-1 accuracy on the validation images."""
@@ -114,31 +122,37 @@ class Workbench:
 
 
 def train_uniform(
-    source: Source, mode: WeightMode, settings: QatSettings
+    source: Source, mode: WeightMode, settings: QatSettings, acts: Acts | None = None
 ) -> tuple[Snapshot, float]:
     """Job: train one uniform precision; returns its state and its validation accuracy."""
     torch.set_num_threads(1)
     bench = Workbench(source)
-    return _trained(bench, uniform_bits(bench.network, mode), settings)
+    return _trained(bench, uniform_bits(bench.network, mode), settings, acts)
 
 
-def train_bits(source: Source, bits: Bits, settings: QatSettings) -> tuple[Snapshot, float]:
+def train_bits(
+    source: Source, bits: Bits, settings: QatSettings, acts: Acts | None = None
+) -> tuple[Snapshot, float]:
     """Job: train one allocation; returns its state and its validation accuracy."""
     torch.set_num_threads(1)
-    return _trained(Workbench(source), bits, settings)
+    return _trained(Workbench(source), bits, settings, acts)
 
 
-def _trained(bench: Workbench, bits: Bits, settings: QatSettings) -> tuple[Snapshot, float]:
-    quantised = bench.calibrated(bits, seed=settings.seed, scales=settings.scales)
+def _trained(
+    bench: Workbench, bits: Bits, settings: QatSettings, acts: Acts | None
+) -> tuple[Snapshot, float]:
+    quantised = bench.calibrated(bits, seed=settings.seed, scales=settings.scales, acts=acts)
     validation = bench.train_keeping_best(quantised, settings)
     return quantised.snapshot(), validation
 
 
-def calibrate_uniform(source: Source, mode: WeightMode, seed: int) -> tuple[Snapshot, float]:
+def calibrate_uniform(
+    source: Source, mode: WeightMode, seed: int, acts: Acts | None = None
+) -> tuple[Snapshot, float]:
     """Job: calibrate one uniform precision; returns its state and its validation accuracy."""
     torch.set_num_threads(1)
     bench = Workbench(source)
-    quantised = bench.calibrated(uniform_bits(bench.network, mode), seed=seed)
+    quantised = bench.calibrated(uniform_bits(bench.network, mode), seed=seed, acts=acts)
     return quantised.snapshot(), bench.validation_accuracy(quantised)
 
 
