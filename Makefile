@@ -3,7 +3,7 @@
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search test synth compare blind sta compose parts verilog fpga formal mutate throughput cosim bench-ptq lint clean
+.PHONY: help search test synth compare blind sta compose parts verilog fpga formal mutate throughput cosim bench-ptq bench-qat lint clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -75,6 +75,10 @@ cosim: ## Run whole images of both searched networks on the RTL, and measure the
 bench-ptq: ## Weight optimisers side by side, in docs/ptq-bench.json and .md, half an hour (ARGS="...")
 	@.ci/setup quant data
 	OMP_NUM_THREADS=1 $(VENV) python -m quant.ptq.bench $(ARGS)
+
+bench-qat: ## Compare min-max with learned scales of weights at uniform 2 bit, in docs/qat-scales.json (ARGS="...")
+	@.ci/setup quant data
+	$(VENV) python -m quant.bench_qat $(ARGS)
 
 lint: ## Check style, format, types and imports
 	@.ci/setup dev

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from quant.allocation import act_bits_of
 from quant.budget import Budget
 from quant.files import save_tensors, write_json
 from quant.graph import Network
@@ -46,6 +47,7 @@ class BestSoFar:
             self.folder / JSON_NAME,
             {
                 "allocation": {name: mode.bits for name, mode in visit.bits.items()},
+                "activations": act_bits_of(self.network.layers, visit.acts),
                 "label": visit.label,
                 "validation_drop": visit.drop,
                 "use": {resource.value: value for resource, value in visit.use.items()},

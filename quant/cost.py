@@ -9,6 +9,7 @@ import numpy as np
 
 from hw.config import ArrayConfig
 from hw.precision import WeightMode
+from quant.allocation import ACT_BITS, Acts
 from quant.errors import QuantError
 from quant.graph import Layer
 from quant.operands import LayerSample
@@ -43,17 +44,26 @@ class Prices:
     table: CostTable
     layers: Sequence[Layer]
     samples: Mapping[str, LayerSample] = field(default_factory=dict)
-    _known: dict[tuple[str, WeightMode, ArrayConfig], Features] = field(default_factory=dict)
+    _known: dict[tuple[str, WeightMode, int, ArrayConfig], Features] = field(default_factory=dict)
 
     def layer_costs(
-        self, bits: Mapping[str, WeightMode], *, array: Hardware | None = None
+        self,
+        bits: Mapping[str, WeightMode],
+        *,
+        acts: Acts | None = None,
+        array: Hardware | None = None,
     ) -> dict[str, LayerCost]:
         """Cost of one inference of each layer.
+
+        Activations of fewer bits than the hardware's take the same cycles, as integers whose upper
+        bits are 0: they spare what the energy model sees of them, nothing where there is none.
 
         Parameters
         ----------
         bits : mapping of str to WeightMode
             Precision of every layer.
+        acts : mapping of str to int, optional
+            Bits of activations, by tensor.
         array : Hardware, optional
             A baseline of the table instead of its array.
 
@@ -64,10 +74,18 @@ class Prices:
         QuantError
             If a layer does not fit the array; names it.
         """
-        return {layer.name: self._cost(layer, bits[layer.name], array) for layer in self.layers}
+        found = {}
+        hardware = self.table.array if array is None else array
+        most = min(ACT_BITS, hardware.activation_bits or ACT_BITS)
+        for layer in self.layers:
+            act_bits = min(most, (acts or {}).get(layer.source, ACT_BITS))
+            features = self._features(layer.name, bits[layer.name], act_bits, hardware)
+            found[layer.name] = self._cost(layer, bits[layer.name], array, features)
+        return found
 
-    def _cost(self, layer: Layer, mode: WeightMode, array: Hardware | None) -> LayerCost:
-        features = self._features(layer.name, mode, array or self.table.array)
+    def _cost(
+        self, layer: Layer, mode: WeightMode, array: Hardware | None, features: Features | None
+    ) -> LayerCost:
         try:
             return self.table.layer_cost(layer.shape, mode, array=array, features=features)
         except ValueError as error:
@@ -76,27 +94,36 @@ class Prices:
             ) from error
 
     def network_cost(
-        self, bits: Mapping[str, WeightMode], *, array: Hardware | None = None
+        self,
+        bits: Mapping[str, WeightMode],
+        *,
+        acts: Acts | None = None,
+        array: Hardware | None = None,
     ) -> LayerCost:
         """Cost of one inference, layer after layer; parameters as in `layer_costs`."""
-        return sum(self.layer_costs(bits, array=array).values(), LayerCost())
+        return sum(self.layer_costs(bits, acts=acts, array=array).values(), LayerCost())
 
-    def _features(self, name: str, mode: WeightMode, hardware: Hardware) -> Features | None:
+    def _features(
+        self, name: str, mode: WeightMode, act_bits: int, hardware: Hardware
+    ) -> Features | None:
         if not isinstance(hardware, ArrayFigures) or name not in self.samples:
             return None
         if all(module.model is None for module in hardware.modules.values()):
             return None
-        key = name, mode, hardware.config
+        key = name, mode, act_bits, hardware.config
         if key not in self._known:
-            self._known[key] = _of_sample(self.samples[name], mode, hardware.config)
+            self._known[key] = _of_sample(self.samples[name], mode, act_bits, hardware.config)
         return self._known[key]
 
 
-def _of_sample(sample: LayerSample, mode: WeightMode, config: ArrayConfig) -> Features:
-    pixels, depth = sample.act.shape
+def _of_sample(
+    sample: LayerSample, mode: WeightMode, act_bits: int, config: ArrayConfig
+) -> Features:
+    act = sample.act_at(act_bits)
+    pixels, depth = act.shape
     weight = sample.weight[mode]
     spread = _SPREAD * np.arange(max(2, round(PRODUCTS / depth)))
-    dots = [(sample.act[i % pixels], weight[:, i % weight.shape[1]]) for i in spread]
+    dots = [(act[i % pixels], weight[:, i % weight.shape[1]]) for i in spread]
     return features(dots, mode, config)
 
 

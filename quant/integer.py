@@ -124,6 +124,7 @@ class _Builder:
             channels=channels,
             scale=module.range.scale,
             zero_point=module.range.zero_point,
+            bits=module.range.bits,
         )
         self.ranges[name] = module.range
         self.made[node] = name

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +113,7 @@ class Journal:
 def _head(snapshot: Snapshot | None) -> dict[str, Any] | None:
     if snapshot is None:
         return None
-    ranges = {
-        name: None if r is None else {"scale": r.scale, "zero_point": r.zero_point}
-        for name, r in snapshot.ranges.items()
-    }
+    ranges = {name: None if r is None else asdict(r) for name, r in snapshot.ranges.items()}
     return {"bits": {n: m.bits for n, m in snapshot.bits.items()}, "ranges": ranges}
 
 

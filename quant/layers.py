@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from hw.precision import WeightMode
+from quant.allocation import ACT_BITS, Acts, Bits
 from quant.inplace import FoldedNorm, in_place, replace_everywhere
 from quant.lsq import fake_quantise_at
 from quant.network import InPlaceNetwork, Network, Norm, WeightLayer, norm_affine
@@ -28,9 +29,6 @@ from quant.quantizer import (
     weight_scale,
 )
 from quant.scales import Scales
-
-Bits = Mapping[str, WeightMode]
-"""Precision of each layer, by name."""
 
 _LEAST_GAIN = 1e-4
 
@@ -63,7 +61,10 @@ class LayerIntegers:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Snapshot:
-    """State of a `QuantNetwork`: parameters and statistics, activation ranges, precisions."""
+    """State of a `QuantNetwork`: parameters and statistics, activation ranges, precisions.
+
+    A range tells the bits of its activation.
+    """
 
     state: Mapping[str, Tensor]
     ranges: Mapping[str, ActRange | None]
@@ -299,6 +300,8 @@ class QuantNetwork(nn.Module):
         Whether the most negative weight integer stays unused.
     scales : Scales
         Where the scales of weights come from.
+    acts : mapping of str to int, optional
+        Bits of activations, by tensor; 8 of those left out.
 
     Attributes
     ----------
@@ -313,6 +316,7 @@ class QuantNetwork(nn.Module):
         *,
         narrow: bool = False,
         scales: Scales = Scales.MIN_MAX,
+        acts: Acts | None = None,
     ) -> None:
         super().__init__()
         self.module, self.act_quantizers = _quantised(network, narrow=narrow, scales=scales)
@@ -320,6 +324,7 @@ class QuantNetwork(nn.Module):
         self.layer_names = tuple(layer.name for layer in network.layers)
         self.sources = {layer.name: layer.source for layer in network.layers}
         self.set_bits(bits)
+        self.set_acts(acts or {})
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images, float [N, C, H, W], to logits, float [N, classes]."""
@@ -352,6 +357,16 @@ class QuantNetwork(nn.Module):
         for name, layer in self.quant_layers():
             layer.mode = bits[name]
 
+    @property
+    def acts(self) -> dict[str, int]:
+        """Bits of every activation, by tensor."""
+        return {tensor: self.act_quantizer(tensor).bits for tensor in self.act_quantizers}
+
+    def set_acts(self, acts: Acts) -> None:
+        """Set the bits of every activation; a range that is known covers the same interval."""
+        for tensor in self.act_quantizers:
+            self.act_quantizer(tensor).set_bits(acts.get(tensor, ACT_BITS))
+
     def snapshot(self) -> Snapshot:
         """Copy what training and calibration change, and the precisions."""
         return Snapshot(
@@ -374,7 +389,9 @@ class QuantNetwork(nn.Module):
             if layer.scale is None:
                 layer.derive_scale()
         for name, act_range in snapshot.ranges.items():
-            self.act_quantizer(name).range = act_range
+            quantizer = self.act_quantizer(name)
+            quantizer.range = act_range
+            quantizer.bits = quantizer.bits if act_range is None else act_range.bits
 
     def tensors(self) -> dict[str, Tensor]:
         """Integers, scales, biases and activation ranges, for a safetensors file.
@@ -384,7 +401,8 @@ class QuantNetwork(nn.Module):
         dict
             ``<layer>.weight`` int8, ``<layer>.scale`` and ``<layer>.bias`` float32 [M],
             ``<layer>.bias_integer`` int32 [M], ``<layer>.bits`` int32 [1], and for each activation
-            ``act.<tensor>.scale`` float64 [1] and ``act.<tensor>.zero_point`` int32 [1].
+            ``act.<tensor>.scale`` float64 [1], and ``act.<tensor>.zero_point`` and
+            ``act.<tensor>.bits`` int32 [1].
         """
         result: dict[str, Tensor] = {}
         for name, layer in self.quant_layers():
@@ -404,6 +422,7 @@ class QuantNetwork(nn.Module):
             result[f"act.{tensor}.scale"] = scale
             zero_point = torch.tensor([act_range.zero_point], dtype=torch.int32)
             result[f"act.{tensor}.zero_point"] = zero_point
+            result[f"act.{tensor}.bits"] = torch.tensor([act_range.bits], dtype=torch.int32)
         return result
 
 

@@ -3,6 +3,10 @@
 All end in the same backend: `Plan.total_steps` training steps in all, or calibration alone where
 nothing is trained. sigmaquant and auto spend a share of the steps on the allocations that they
 try; the others choose before any training and spend all steps on one allocation.
+
+Where activations have a choice of bits, milp, greedy and auto choose them together with those of
+the weights, by the same measure; sigmaquant and uniform choose those of the weights, to which
+`Session.acts_for` adds those of the activations.
 """
 
 from __future__ import annotations
@@ -10,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from hw.precision import WeightMode
+from quant.allocation import Allocation
 from quant.greedy import greedy
-from quant.milp import Sensitivity, exact
+from quant.milp import Sensitivity, cheapest, exact
 from quant.refine import Problem, RefineSettings, refine
 from quant.request import Method
 from quant.sensitivity import Measure
@@ -54,13 +58,15 @@ def sigmaquant(session: Session) -> Visit:
 def exact_program(session: Session) -> Visit:
     """Return the least sensitive allocation within all limits (`quant.milp`)."""
     loss = session.sensitivity(Measure(session.request.sensitivity))
-    return _backend(session, exact(session.menu, session.budget, loss), "milp")
+    acts = session.act_sensitivity()
+    return _backend(session, exact(session.menu, session.budget, loss, acts=acts), "milp")
 
 
 def by_threshold(session: Session) -> Visit:
     """Return the allocation of one threshold on logit divergence (`quant.greedy`)."""
     loss = session.sensitivity(Measure.LOGIT_KL)
-    return _backend(session, greedy(session.menu, session.budget, loss), "greedy")
+    acts = session.act_sensitivity()
+    return _backend(session, greedy(session.menu, session.budget, loss, acts=acts), "greedy")
 
 
 def cheapest_uniform(session: Session) -> Visit:
@@ -70,11 +76,15 @@ def cheapest_uniform(session: Session) -> Visit:
     the accuracy on the validation images; else the best of them.
     """
     menu = session.menu
-    options = sorted((menu.uniform(mode) for mode in session.modes), key=menu.total_price)
-    within = [bits for bits in options if session.budget.uses_met(menu.total(bits))]
+    uniform = [menu.uniform(mode) for mode in session.modes]
+    options = sorted(
+        (Allocation(bits=bits, acts=session.acts_for(bits)) for bits in uniform),
+        key=lambda option: menu.total_price(option.bits, option.acts),
+    )
+    within = [o for o in options if session.budget.uses_met(menu.total(o.bits, o.acts))]
     tried: list[Visit] = []
-    for bits in within or options[:1]:
-        tried.append(_backend(session, bits, "uniform"))
+    for option in within or options[:1]:
+        tried.append(_backend(session, option, "uniform"))
         if session.budget.met(drop=tried[-1].drop, use=tried[-1].use):
             break
     return problem_of(session).best(tried)
@@ -83,7 +93,8 @@ def cheapest_uniform(session: Session) -> Visit:
 def replay(session: Session) -> Visit:
     """Return the allocation that a file tells."""
     assert session.request.bits is not None
-    return _backend(session, session.request.bits, "map")
+    acts = session.menu.with_acts({**session.menu.most_acts, **session.request.acts})
+    return _backend(session, Allocation(bits=session.request.bits, acts=acts), "map")
 
 
 def auto(session: Session) -> Visit:
@@ -103,50 +114,52 @@ def auto(session: Session) -> Visit:
     """
     problem = problem_of(session)
     loss = session.sensitivity(Measure.LOGIT_KL)
-    safest = exact(session.menu, session.budget, loss)
+    safest = exact(session.menu, session.budget, loss, acts=session.act_sensitivity())
     if safest is None:
         return _backend(session, None, "auto")
     _halve_price(session, problem, loss, safest)
     if problem.boldest(session.visits) is not None:
         return final(session, problem)
-    known = next((visit for visit in session.visits if visit.bits == safest), None)
-    last = known or session.calibrated(safest, "auto: least sensitive")
+    known = next((visit for visit in session.visits if visit.allocation == safest), None)
+    last = known or session.calibrated(safest.bits, "auto: least sensitive", safest.acts)
     if known is None:
         session.visits.append(last)
     return problem.best([_trained(session, last), *session.visits])
 
 
-def _halve_price(
-    session: Session, problem: Problem, loss: Sensitivity, safest: Mapping[str, WeightMode]
-) -> None:
+def _halve_price(session: Session, problem: Problem, loss: Sensitivity, safest: Allocation) -> None:
     """Visit exact allocations until the cheapest promising price is known closely enough."""
-    menu = session.menu
-    bits = exact(menu, session.budget, menu.price)
-    low = cap = 0.0 if bits is None else menu.total_price(bits)
-    high = menu.total_price(safest)
+    menu, acts = session.menu, session.act_sensitivity()
+
+    def within(price: float) -> Allocation | None:
+        return exact(menu, session.budget, loss, acts=acts, max_price=price)
+
+    found = cheapest(menu, session.budget)
+    low = cap = 0.0 if found is None else menu.total_price(found.bits, found.acts)
+    high = menu.total_price(safest.bits, safest.acts)
     most = session.request.plan.probes
     if not session.request.plan.trains:
         most, cap = UNTRAINED_VISITS, (low + high) / 2
-        bits = exact(menu, session.budget, loss, max_price=cap)
+        found = within(cap)
     while True:
-        seen = next((visit for visit in session.visits if visit.bits == bits), None)
-        if seen is None and bits is not None:
+        seen = next((visit for visit in session.visits if visit.allocation == found), None)
+        if seen is None and found is not None:
             if session.probed >= most:
                 return
             try:
                 start = session.visits[-1] if session.visits else None
-                seen = session.evaluate(bits, "auto", start)
+                seen = session.evaluate(found.bits, "auto", start, found.acts)
             except OutOfStepsError:
                 return
             session.visits.append(seen)
         if seen is not None and problem.promising(seen):
-            high = min(high, menu.total_price(seen.bits))
+            high = min(high, menu.total_price(seen.bits, seen.acts))
         else:
             low = cap
         if high - low <= CLOSE * high:
             return
         cap = (low + high) / 2
-        bits = exact(menu, session.budget, loss, max_price=cap)
+        found = within(cap)
 
 
 def phase_1(session: Session) -> None:
@@ -211,17 +224,18 @@ def leanest(session: Session) -> Visit:
     unreachable = session.hardware.unreachable(session.request.wishes)
     limits = session.budget.limits
     worst = max(unreachable or limits, key=lambda r: session.menu.smallest(r) / limits[r])
-    visit = session.calibrated(session.menu.leanest(worst), f"smallest {worst.value}")
+    least = session.menu.leanest(worst)
+    visit = session.calibrated(least.bits, f"smallest {worst.value}", least.acts)
     session.visits.append(visit)
     return visit
 
 
-def _backend(session: Session, bits: Mapping[str, WeightMode] | None, label: str) -> Visit:
+def _backend(session: Session, found: Allocation | None, label: str) -> Visit:
     """Calibrate an allocation and train it with all steps; None stands for limits not kept."""
-    if bits is None:
+    if found is None:
         return leanest(session)
     session.steps_left = session.request.plan.total_steps
-    session.visits.append(session.calibrated(bits, label))
+    session.visits.append(session.calibrated(found.bits, label, found.acts))
     return _trained(session, session.visits[-1])
 
 

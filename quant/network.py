@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeGuard
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hw.schedule import GemmShape
@@ -107,6 +107,19 @@ class Network:
     notes: tuple[Note, ...] = ()
     plain: bool = False
 
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the tensors that are quantised, in order of execution."""
+        return tuple(self.sites.values())
+
+    @property
+    def images(self) -> frozenset[str]:
+        """Names of the tensors that are the network's input as it is."""
+        graph = self.module.graph
+        assert isinstance(graph, fx.Graph)
+        inputs = {node.name for node in graph.nodes if node.op == "placeholder"}
+        return frozenset(tensor for node, tensor in self.sites.items() if node in inputs)
+
     def layer(self, name: str) -> Layer:
         """Return a layer by name."""
         return next(layer for layer in self.layers if layer.name == name)
@@ -142,6 +155,16 @@ class InPlaceNetwork(Network):
     """
 
     image_layers: frozenset[str] = frozenset()
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the tensors that are quantised, in order of execution."""
+        return tuple(layer.source for layer in self.layers)
+
+    @property
+    def images(self) -> frozenset[str]:
+        """Names of the tensors that are the network's input as it is."""
+        return frozenset(layer.source for layer in self.layers if layer.name in self.image_layers)
 
 
 def quantisable(module: nn.Module) -> TypeGuard[WeightLayer]:

@@ -19,13 +19,14 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hw.precision import WeightMode
+from quant.allocation import ACT_BITS, LEAST_ACT_BITS
 from quant.data import ImageData, default_folder
 from quant.device import device_of
 from quant.errors import QuantError
@@ -118,17 +119,29 @@ class LayerSample:
     Parameters
     ----------
     act : uint8 [64, K], of a dense layer [8, K]
-        Activations: `GROUPS` groups of `GROUP_PIXELS` pixels, or the images.
+        Activations, 8 bit: `GROUPS` groups of `GROUP_PIXELS` pixels, or the images.
     weight : mapping of WeightMode to int8 [K, M]
         Weights at each precision.
+    fewer : mapping of int to uint8, as `act`
+        The same activations at fewer bits.
     """
 
     act: NDArray[np.uint8]
     weight: Mapping[WeightMode, NDArray[np.int8]]
+    fewer: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
+
+    def act_at(self, bits: int) -> NDArray[np.uint8]:
+        """Return the activations at some number of bits."""
+        return self.act if bits == ACT_BITS else self.fewer[bits]
 
 
 def layer_samples(
-    quantised: QuantNetwork, images: Tensor, names: Sequence[str], *, seed: int
+    quantised: QuantNetwork,
+    images: Tensor,
+    names: Sequence[str],
+    *,
+    seed: int,
+    act_bits: Sequence[int] = (),
 ) -> dict[str, LayerSample]:
     """Sample the operands of some layers, as the network's weights and ranges are now.
 
@@ -143,6 +156,8 @@ def layer_samples(
         that these images do not call.
     seed : int
         Of the places of the groups.
+    act_bits : sequence of int
+        Bits below 8 at which activations are wanted, too.
     """
     import numpy as np
     import torch
@@ -171,39 +186,50 @@ def layer_samples(
         layer = quantised.layer(name)
         act_range = quantised.act_quantizer(quantised.sources[name]).range
         assert act_range is not None
-        act = quantise_activation(inputs[name], act_range).cpu()  # [8, C, H, W], dense [8, ..., C]
-        columns: Tensor | None = None
+        # [8, C, H, W], dense [8, ..., C], at 8 bit and at fewer
+        acts = {
+            bits: quantise_activation(inputs[name], act_range.at(bits)).cpu()
+            for bits in (ACT_BITS, *act_bits)
+        }
+        columns: dict[int, Tensor] = {}
         chosen, matrix = slice(0, OUTPUTS), weight_matrix
         if isinstance(layer.layer, nn.Conv2d):
             conv: Any = layer.layer
             if conv.groups > 1 and (conv.in_channels, conv.out_channels) != (conv.groups,) * 2:
                 continue
             if conv.groups > 1:
-                means = act.float().mean(dim=(0, 2, 3))
+                means = acts[ACT_BITS].float().mean(dim=(0, 2, 3))
                 first = int(means.argsort()[len(means) // 2]) // BLOCK * BLOCK
                 chosen, matrix = slice(first, first + BLOCK), block_diagonal
-                act = act[:, chosen]
-            columns = im2col(
-                _padded(act, conv, act_range.zero_point),
-                kernel=conv.kernel_size,
-                stride=conv.stride,
-                dilation=conv.dilation,
-            )
-        elif act.ndim > 2:
-            columns = act.reshape(GROUPS, -1, act.shape[-1])
-        if columns is None:
-            sampled = act.numpy()
-        else:
-            tiles = max(1, columns.shape[1] // GROUP_PIXELS)
+                acts = {bits: act[:, chosen] for bits, act in acts.items()}
+            columns = {
+                bits: im2col(
+                    _padded(act, conv, act_range.at(bits).zero_point),
+                    kernel=conv.kernel_size,
+                    stride=conv.stride,
+                    dilation=conv.dilation,
+                )
+                for bits, act in acts.items()
+            }
+        elif acts[ACT_BITS].ndim > 2:
+            columns = {b: act.reshape(GROUPS, -1, act.shape[-1]) for b, act in acts.items()}
+        if columns:
+            tiles = max(1, columns[ACT_BITS].shape[1] // GROUP_PIXELS)
             starts = random.integers(0, tiles, size=GROUPS) * GROUP_PIXELS
-            rows = [columns[i, s : s + GROUP_PIXELS] for i, s in enumerate(starts)]
-            sampled = torch.cat(rows).numpy()
+            acts = {
+                bits: torch.cat([c[i, s : s + GROUP_PIXELS] for i, s in enumerate(starts)])
+                for bits, c in columns.items()
+            }
         weight = {}
         for mode in WeightMode:
             with layer.at(mode):
                 integers = layer.integers().weight[chosen]
             weight[mode] = matrix(integers) if integers.ndim == 4 else integers.T
-        found[name] = LayerSample(act=sampled, weight=weight)
+        found[name] = LayerSample(
+            act=acts[ACT_BITS].numpy(),
+            weight=weight,
+            fewer={bits: acts[bits].numpy() for bits in act_bits},
+        )
     return found
 
 
@@ -219,14 +245,26 @@ def _padded(act: Tensor, conv: nn.Conv2d, zero_point: int) -> Tensor:
 
 
 def sample(
-    network: Network, quantised: QuantNetwork, images: Tensor, names: tuple[str, ...], *, seed: int
+    network: Network,
+    quantised: QuantNetwork,
+    images: Tensor,
+    names: tuple[str, ...],
+    *,
+    seed: int,
+    act_bits: int = ACT_BITS,
 ) -> dict[str, NDArray[Any]]:
-    """Return the arrays that the module's docstring lists; parameters as in `layer_samples`."""
+    """Return the arrays that the module's docstring lists; parameters as in `layer_samples`.
+
+    All activations but the image have `act_bits`.
+    """
     import numpy as np
 
     result: dict[str, NDArray[Any]] = {}
-    for name, found in layer_samples(quantised, images, names, seed=seed).items():
-        result[f"act/{name}"] = found.act
+    fewer = () if act_bits == ACT_BITS else (act_bits,)
+    samples = layer_samples(quantised, images, names, seed=seed, act_bits=fewer)
+    for name, found in samples.items():
+        is_image = network.layer(name).source in network.images
+        result[f"act/{name}"] = found.act_at(ACT_BITS if is_image else act_bits)
         for mode, weight in found.weight.items():
             result[f"weight/{name}/{mode.name}"] = weight
     for name, share in macs_shares(network, names).items():
@@ -240,6 +278,9 @@ def main(
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
     weights: Annotated[Path | None, typer.Option(help="safetensors; the shipped ones")] = None,
     seed: Annotated[int, typer.Option(help="of images and pixels")] = 0,
+    act_bits: Annotated[
+        int, typer.Option(min=LEAST_ACT_BITS, max=ACT_BITS, help="of activations but the image")
+    ] = ACT_BITS,
 ) -> None:
     """Sample operands of a trained network."""
     import numpy as np
@@ -261,7 +302,7 @@ def main(
         fit_activations(quantised, images.train)
         chosen = np.random.default_rng(seed).choice(len(images.validation), GROUPS, replace=False)
         picked = to_input(torch.from_numpy(images.validation.images[chosen]))
-        arrays = sample(network, quantised, picked, LAYERS[model], seed=seed)
+        arrays = sample(network, quantised, picked, LAYERS[model], seed=seed, act_bits=act_bits)
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **arrays)
         write_bytes(out, content.getvalue())

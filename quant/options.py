@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hw.precision import WeightMode
+from quant.allocation import ACT_BITS, LEAST_ACT_BITS
 from quant.catalogue import check_model, file_name
 from quant.data import default_folder
 from quant.device import check_device
 from quant.errors import QuantError
-from quant.menu import Policy
+from quant.menu import Policy, most_act_bits
 from quant.request import Method, Plan, Request
 from quant.resources import Limit, Resource, parse_limit
 from quant.scales import Scales
@@ -48,6 +51,7 @@ class Options(BaseModel):
     points: int = 8
     modes: str | None = None
     first_last: str = "free"
+    act_bits: str | None = None
     out: Path | None = None
     seed: int = 0
     data: Path | None = None
@@ -77,8 +81,17 @@ class Options(BaseModel):
         """
         check_model(self.model)
         tables = tuple((path, CostTable.load(path)) for path in self.cost_table)
-        policy = Policy(modes=_modes(self.modes), first_last=_first_last(self.first_last))
+        bits, acts = (None, {}) if self.map is None else read_map(self.map)
+        policy = Policy(
+            modes=_modes(self.modes),
+            first_last=_first_last(self.first_last),
+            act_bits=_act_bits(self.act_bits),
+        )
         wishes = Wishes(max_drop=self.max_drop, limits=self._limits())
+        self._check_act_bits(policy, wishes)
+        if acts:  # those of the map need a price, whatever else is allowed
+            known = policy.act_bits or (ACT_BITS,)
+            policy = replace(policy, act_bits=tuple(sorted({*known, *acts.values()})))
         for _, table in tables:
             used = policy.on(table).used
             wishes.check_priced(table, used)
@@ -96,7 +109,8 @@ class Options(BaseModel):
             policy=policy,
             method=self._method(),
             sensitivity=self._sensitivity(),
-            bits=None if self.map is None else read_map(self.map),
+            bits=bits,
+            acts=acts,
             pareto=self._pareto(),
             points=self.points,
             weights=self.weights,
@@ -116,6 +130,22 @@ class Options(BaseModel):
         if name not in known:
             raise QuantError(f"scales must be one of {', '.join(known)}, not {name}")
         return Plan.of_steps(self.qat_steps, Scales(name))
+
+    def _check_act_bits(self, policy: Policy, wishes: Wishes) -> None:
+        """Refuse a choice of activation bits that nothing could make."""
+        if len(policy.act_bits) < 2:
+            return
+        priced = {Resource.BOPS, Resource.ENERGY} & wishes.limits.keys()
+        if not priced and self.pareto != Resource.ENERGY.value and self.map is None:
+            raise QuantError(
+                "act_bits must be one number, or come with max_bops, max_energy or --pareto "
+                f"energy, which fewer bits serve, not {self.act_bits} alone"
+            )
+        if self._sensitivity() != "logit-kl":
+            raise QuantError(
+                "act_bits must be one number with this sensitivity, which activations have not; "
+                f"take logit-kl, not {self.sensitivity}"
+            )
 
     def _limits(self) -> dict[Resource, Limit]:
         given = {
@@ -161,8 +191,14 @@ class Options(BaseModel):
         return Resource(self.pareto)
 
 
-def read_map(path: Path) -> dict[str, WeightMode]:
+def read_map(path: Path) -> tuple[dict[str, WeightMode], dict[str, int]]:
     """Read an allocation: ``{"layer": bits, ...}``, or a result.json with its ``allocation``.
+
+    Returns
+    -------
+    dict of str to WeightMode, dict of str to int
+        Bits of weights by layer, and those of activations by tensor (``activations`` beside
+        ``allocation``), none of them if there are none.
 
     Raises
     ------
@@ -176,15 +212,46 @@ def read_map(path: Path) -> dict[str, WeightMode]:
         raise QuantError(f"{path}: map must be readable, not: {error.strerror}") from error
     except ValueError as error:
         raise QuantError(f"{rule}, not: {error}") from error
+    acts: Any = {}
     if isinstance(value, dict) and "allocation" in value:
-        value = value["allocation"]
+        value, acts = value["allocation"], value.get("activations", {})
     if not isinstance(value, dict) or not value:
         raise QuantError(f"{rule}, not {type(value).__name__}")
     known = {mode.bits: mode for mode in WeightMode}
     for name, bits in value.items():
         if isinstance(bits, bool) or not isinstance(bits, int) or bits not in known:
             raise QuantError(f"{path}: bits of {name} must be one of 2, 4, 6, 8, not {bits}")
-    return {name: known[bits] for name, bits in value.items()}
+    if not isinstance(acts, dict):
+        raise QuantError(f"{rule}, and activations an object, not {type(acts).__name__}")
+    for tensor, bits in acts.items():
+        whole = isinstance(bits, int) and not isinstance(bits, bool)
+        if not whole or not LEAST_ACT_BITS <= bits <= ACT_BITS:
+            raise QuantError(
+                f"{path}: bits of activation {tensor} must be from {LEAST_ACT_BITS} to {ACT_BITS}, "
+                f"not {bits}"
+            )
+    return {name: known[bits] for name, bits in value.items()}, acts
+
+
+def check_acts(acts: dict[str, int], tensors: set[str], table: CostTable) -> None:
+    """Refuse bits of activations that no layer reads, of the image, or beyond the hardware's.
+
+    Raises
+    ------
+    QuantError
+        One line.
+    """
+    most = most_act_bits(table)
+    for tensor, bits in acts.items():
+        if tensor not in tensors and bits != most:
+            raise QuantError(
+                f"map: activations must be those that layers read, the image left out, not {tensor}"
+            )
+        if bits > most:
+            raise QuantError(
+                f"map: bits of activation {tensor} must be at most {most} ({table.name}), "
+                f"not {bits}"
+            )
 
 
 def check_map(bits: dict[str, WeightMode], names: tuple[str, ...], table: CostTable) -> None:
@@ -239,6 +306,16 @@ def _modes(text: str | None) -> tuple[WeightMode, ...]:
     if wrong:
         raise QuantError(f"modes must be some of 2,4,6,8 with commas between, not {text}")
     return tuple(mode for mode in WeightMode if str(mode.bits) in asked)
+
+
+def _act_bits(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    known = {str(bits): bits for bits in range(LEAST_ACT_BITS, ACT_BITS + 1)}
+    asked = [part.strip() for part in text.split(",")]
+    if any(part not in known for part in asked):
+        raise QuantError(f"act_bits must be some of {','.join(known)}, such as 8,4, not {text}")
+    return tuple(sorted({known[part] for part in asked}))
 
 
 def _first_last(text: str) -> WeightMode | None:

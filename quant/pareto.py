@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from hw.precision import WeightMode
+from quant.allocation import Allocation, act_bits_of
 from quant.files import write_bytes, write_json
 from quant.jobs import Jobs
 from quant.journal import Entry
 from quant.layers import Snapshot
-from quant.milp import Sensitivity, exact
+from quant.milp import ActSensitivity, Sensitivity, exact
 from quant.plot import plot_front
 from quant.resources import Resource, shown
 from quant.sensitivity import Measure
@@ -52,20 +52,20 @@ class Point:
 
 
 def candidates(
-    session: Session, loss: Sensitivity, resource: Resource, points: int
-) -> list[dict[str, WeightMode]]:
+    session: Session, loss: Sensitivity, acts: ActSensitivity, resource: Resource, points: int
+) -> list[Allocation]:
     """Return different allocations along the front, the least use first."""
     menu, budget = session.menu, session.budget
-    safest = exact(menu, budget, loss)
+    safest = exact(menu, budget, loss, acts=acts)
     if safest is None:
         return []
-    low, high = menu.smallest(resource), menu.total(safest)[resource]
-    found: list[dict[str, WeightMode]] = []
+    low, high = menu.smallest(resource), menu.total(safest.bits, safest.acts)[resource]
+    found: list[Allocation] = []
     for limit in np.geomspace(low, max(low, high), points):
         tight = replace(budget, limits={**budget.limits, resource: float(limit)})
-        bits = exact(menu, tight, loss)
-        if bits is not None and bits not in found:
-            found.append(bits)
+        best = exact(menu, tight, loss, acts=acts)
+        if best is not None and best not in found:
+            found.append(best)
     return found
 
 
@@ -74,7 +74,8 @@ def walk(session: Session, jobs: Jobs, console: Console) -> bool:
     request = session.request
     assert request.pareto is not None
     loss = session.sensitivity(Measure.LOGIT_KL)
-    chosen = candidates(session, loss, request.pareto, request.points)
+    acts = session.act_sensitivity()
+    chosen = candidates(session, loss, acts, request.pareto, request.points)
     visits = _measured(session, jobs, chosen)
     bench = session.bench
     images, source, example = bench.images.test, bench.source, bench.example
@@ -92,24 +93,25 @@ def walk(session: Session, jobs: Jobs, console: Console) -> bool:
     )
 
 
-def _measured(
-    session: Session, jobs: Jobs, chosen: Sequence[Mapping[str, WeightMode]]
-) -> list[Visit]:
+def _measured(session: Session, jobs: Jobs, chosen: Sequence[Allocation]) -> list[Visit]:
     """Calibrate, and train as jobs, all allocations."""
     if not session.request.plan.trains:
-        return [session.calibrated(bits, f"front {i + 1}") for i, bits in enumerate(chosen)]
+        return [
+            session.calibrated(found.bits, f"front {i + 1}", found.acts)
+            for i, found in enumerate(chosen)
+        ]
     steps = session.request.plan.total_steps
     settings = session.settings(steps)
     started: list[tuple[str, dict[str, Any], Any]] = []
-    for bits in chosen:
-        name = "front-" + "".join(str(mode.bits) for mode in bits.values())
+    source = session.bench.source
+    for found in chosen:
+        name = "front-" + session.digits(found.bits, found.acts)
         asked = {"steps": steps, "seed": settings.seed}
         known = session.journal.read(name, asked)
-        started.append(
-            (name, asked, known or jobs.submit(train_bits, session.bench.source, bits, settings))
-        )
+        done = known or jobs.submit(train_bits, source, found.bits, settings, found.acts)
+        started.append((name, asked, done))
     visits = []
-    for bits, (name, asked, done) in zip(chosen, started, strict=True):
+    for found, (name, asked, done) in zip(chosen, started, strict=True):
         session.progress.stage(name)
         if isinstance(done, Entry):
             entry = done
@@ -117,7 +119,7 @@ def _measured(
             result: tuple[Snapshot, float] = done.result()
             entry = Entry(values={"validation": result[1]}, snapshot=result[0])
             session.journal.write(name, asked, entry)
-        visits.append(session.visit_of(bits, "front", entry))
+        visits.append(session.visit_of(found.bits, found.acts, "front", entry))
     return visits
 
 
@@ -125,6 +127,7 @@ def _row(
     session: Session, point: Point, points: Sequence[Point], resource: Resource
 ) -> dict[str, Any]:
     visit = point.visit
+    acts = act_bits_of(session.bench.network.layers, visit.acts)
     better = [
         other
         for other in points
@@ -137,6 +140,7 @@ def _row(
         "test_accuracy": point.test,
         "on_front": not better,
         "bits": " ".join(str(mode.bits) for mode in visit.bits.values()),
+        "act_bits": " ".join(str(bits) for bits in acts.values()),
     }
 
 
@@ -160,6 +164,7 @@ def _write(
         "qat_steps": session.request.plan.total_steps,
         "float": {"validation_accuracy": session.float_validation, "test_accuracy": float_test},
         "layers": list(session.menu.names),
+        "activations": list(act_bits_of(session.bench.network.layers, {})),
         "points": rows,
         "command": session.request.command,
     }

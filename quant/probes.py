@@ -1,14 +1,16 @@
-"""Forward-only probes: what quantising one layer alone does to the outputs.
+"""Forward-only probes: what quantising one layer, or one activation, alone does to the outputs.
 
 The divergence KL(p || q) of the softmax outputs, in nats, mean over images; p with every layer at
-the reference precision, q with one layer at another one. Ours: batch norms take the statistics of
-the probe's own images, as a recalibration would give them, in the reference, too; else a 2-bit
-layer would be blamed for a shift of mean and variance that calibration removes.
+the reference precision, q with one layer at another one, or one activation at fewer bits. Ours:
+batch norms take the statistics of the probe's own images, as a recalibration would give them, in
+the reference, too; else a 2-bit layer would be blamed for a shift of mean and variance that
+calibration removes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,6 @@ from quant.device import device_of
 from quant.layers import QuantNetwork
 
 
-@torch.no_grad()
 def logit_divergence(
     quantised: QuantNetwork, choices: Mapping[str, tuple[WeightMode, ...]], images: Tensor
 ) -> dict[str, dict[WeightMode, float]]:
@@ -34,26 +35,64 @@ def logit_divergence(
     images : float32 [N, C, H, W]
         At least two.
     """
-    before, snapshot = quantised.bits, quantised.snapshot()
+    before = quantised.bits
+    with _probing(quantised, images) as divergence:
+        found: dict[str, dict[WeightMode, float]] = {}
+        for name, modes in choices.items():
+            layer = quantised.layer(name)
+            found[name] = {
+                mode: 0.0 if mode is before[name] else divergence(layer.at(mode)) for mode in modes
+            }
+    return found
+
+
+def act_divergence(
+    quantised: QuantNetwork, choices: Mapping[str, tuple[int, ...]], images: Tensor
+) -> dict[str, dict[int, float]]:
+    """Probe every activation at each of its bits; parameters as in `logit_divergence`.
+
+    Parameters
+    ----------
+    quantised : QuantNetwork
+    choices : mapping of str to tuple of int
+        Bits to probe, by tensor.
+    images : float32 [N, C, H, W]
+    """
+    before = quantised.acts
+    with _probing(quantised, images) as divergence:
+        found: dict[str, dict[int, float]] = {}
+        for tensor, options in choices.items():
+            quantizer = quantised.act_quantizer(tensor)
+            found[tensor] = {
+                bits: 0.0 if bits == before[tensor] else divergence(quantizer.at(bits))
+                for bits in options
+            }
+    return found
+
+
+@contextmanager
+def _probing(
+    quantised: QuantNetwork, images: Tensor
+) -> Iterator[Callable[[AbstractContextManager[None]], float]]:
+    """Yield what measures the divergence within a change; the network is as before afterwards."""
+    snapshot = quantised.snapshot()
     norms = [m for m in quantised.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     images = images.to(device_of(quantised))
     quantised.eval()
     for norm in norms:
         norm.train()
-    reference = functional.log_softmax(quantised(images), dim=1)  # [N, classes]
-    found: dict[str, dict[WeightMode, float]] = {}
-    for name, modes in choices.items():
-        found[name] = {}
-        for mode in modes:
-            if mode is before[name]:
-                found[name][mode] = 0.0
-                continue
-            with quantised.layer(name).at(mode):
-                probed = functional.log_softmax(quantised(images), dim=1)
-            divergence = functional.kl_div(
-                probed, reference, reduction="batchmean", log_target=True
-            )
-            found[name][mode] = max(0.0, float(divergence))
-    quantised.restore(snapshot)  # the norms' running statistics have moved
-    quantised.eval()
-    return found
+    with torch.no_grad():
+        reference = functional.log_softmax(quantised(images), dim=1)  # [N, classes]
+
+    @torch.no_grad()
+    def divergence(change: AbstractContextManager[None]) -> float:
+        with change:
+            probed = functional.log_softmax(quantised(images), dim=1)
+        found = functional.kl_div(probed, reference, reduction="batchmean", log_target=True)
+        return max(0.0, float(found))
+
+    try:
+        yield divergence
+    finally:
+        quantised.restore(snapshot)  # the norms' running statistics have moved
+        quantised.eval()

@@ -8,6 +8,8 @@ are unsigned, that weights use the full range, and the scale at 2 bit are ours (
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hw.precision import WeightMode
-
-ACT_MAX = 255
-"""Largest activation integer; the smallest is 0."""
+from quant.allocation import ACT_BITS, LEAST_ACT_BITS
 
 TWO_BIT_CLIP = 0.5
 """Share of the min-max range that a 2-bit scale covers."""
@@ -96,7 +96,7 @@ def fake_quantise_weight(weight: Tensor, mode: WeightMode, *, narrow: bool = Fal
 
 @dataclass(frozen=True, kw_only=True)
 class ActRange:
-    """Scale and zero point of an activation tensor: x = scale * (q - zero_point), q in 0..255.
+    """Scale and zero point of an activation tensor: x = scale * (q - zero_point), q in 0..largest.
 
     Parameters
     ----------
@@ -104,32 +104,44 @@ class ActRange:
         Step of one integer.
     zero_point : int
         The integer that stands for 0.
+    bits : int
+        Of an integer, 4 to 8.
     """
 
     scale: float
     zero_point: int
+    bits: int = ACT_BITS
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        if not LEAST_ACT_BITS <= self.bits <= ACT_BITS:
+            raise ValueError(f"bits must be from {LEAST_ACT_BITS} to {ACT_BITS}, not {self.bits}")
         if not 0 < self.scale < float("inf"):
             raise ValueError(f"scale must be positive and finite, not {self.scale}")
-        if not 0 <= self.zero_point <= ACT_MAX:
-            raise ValueError(f"zero_point must be from 0 to {ACT_MAX}, not {self.zero_point}")
+        if not 0 <= self.zero_point <= self.largest:
+            raise ValueError(f"zero_point must be from 0 to {self.largest}, not {self.zero_point}")
 
     @property
     def largest(self) -> int:
-        """Largest integer."""
-        return ACT_MAX
+        """Largest integer; the smallest is 0."""
+        return (1 << self.bits) - 1
 
     @classmethod
-    def of(cls, low: float, high: float) -> ActRange:
+    def of(cls, low: float, high: float, bits: int = ACT_BITS) -> ActRange:
         """Range that covers [low, high] and 0; 0 itself is one of its values."""
         low, high = min(low, 0.0), max(high, 0.0)
-        scale = max((high - low) / ACT_MAX, LEAST_SCALE)
-        return cls(scale=scale, zero_point=int(-low / scale + 0.5))
+        scale = max((high - low) / ((1 << bits) - 1), LEAST_SCALE)
+        return cls(scale=scale, zero_point=int(-low / scale + 0.5), bits=bits)
+
+    def at(self, bits: int) -> ActRange:
+        """Return the range of as many bits that covers the same interval; itself if it has them."""
+        if bits == self.bits:
+            return self
+        low, high = -self.zero_point * self.scale, (self.largest - self.zero_point) * self.scale
+        return ActRange.of(low, high, bits)
 
 
-IMAGE_RANGE = ActRange(scale=1 / ACT_MAX, zero_point=0)
+IMAGE_RANGE = ActRange(scale=1 / 255, zero_point=0)
 """Network inputs are pixel / 255, so their integers are the pixels."""
 
 
@@ -137,15 +149,16 @@ class _FakeQuantiseActivation(torch.autograd.Function):
     """Quantise and dequantise; the gradient passes inside the range only."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float, zero_point: int) -> Tensor:
-        low, high = -zero_point * scale, (ACT_MAX - zero_point) * scale
+    def forward(ctx: Any, x: Tensor, act_range: ActRange) -> Tensor:
+        scale, zero_point = act_range.scale, act_range.zero_point
+        low, high = -zero_point * scale, (act_range.largest - zero_point) * scale
         ctx.save_for_backward((x > low) & (x < high))
-        return _rounded(x, scale, zero_point)
+        return _rounded(x, act_range)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (inside,) = ctx.saved_tensors
-        return gradients[0] * inside, None, None
+        return gradients[0] * inside, None
 
 
 def fake_quantise_activation(x: Tensor, act_range: ActRange) -> Tensor:
@@ -162,21 +175,20 @@ def fake_quantise_activation(x: Tensor, act_range: ActRange) -> Tensor:
         ``scale * (q - zero_point)``; the gradient passes where x lies inside the range.
     """
     if not (torch.is_grad_enabled() and x.requires_grad):
-        return _rounded(x, act_range.scale, act_range.zero_point)
-    result: Tensor = _FakeQuantiseActivation.apply(  # type: ignore[no-untyped-call]
-        x, act_range.scale, act_range.zero_point
-    )
+        return _rounded(x, act_range)
+    result: Tensor = _FakeQuantiseActivation.apply(x, act_range)  # type: ignore[no-untyped-call]
     return result
 
 
 def quantise_activation(x: Tensor, act_range: ActRange) -> Tensor:
     """Integers of activations, uint8, same shape as float x."""
     q = torch.floor(x * (1 / act_range.scale) + (act_range.zero_point + 0.5))
-    return q.clamp(0, ACT_MAX).to(torch.uint8)
+    return q.clamp(0, act_range.largest).to(torch.uint8)
 
 
-def _rounded(x: Tensor, scale: float, zero_point: int) -> Tensor:
-    q = torch.mul(x, 1 / scale).add_(zero_point + 0.5).floor_().clamp_(0, ACT_MAX)
+def _rounded(x: Tensor, act_range: ActRange) -> Tensor:
+    scale, zero_point = act_range.scale, act_range.zero_point
+    q = torch.mul(x, 1 / scale).add_(zero_point + 0.5).floor_().clamp_(0, act_range.largest)
     return q.sub_(zero_point).mul_(scale)
 
 
@@ -197,6 +209,11 @@ class ActQuantizer(nn.Module):
         Whether it stands in for a ReLU: negative values become 0 and the zero point is 0.
     fixed : ActRange, optional
         A range that calibration leaves alone, that of the image.
+
+    Attributes
+    ----------
+    bits : int
+        Of its integers; to be changed by `set_bits`.
     """
 
     SAMPLE = 1 << 16
@@ -207,6 +224,7 @@ class ActQuantizer(nn.Module):
         self.rectified = rectified
         self.fixed = fixed is not None
         self.range = fixed
+        self.bits = ACT_BITS
         self.observing = False
         self.samples: list[Tensor] = []
 
@@ -219,6 +237,22 @@ class ActQuantizer(nn.Module):
             flat = x.detach().flatten()
             self.samples.append(flat[:: -(-flat.numel() // self.SAMPLE)])
         return x
+
+    def set_bits(self, bits: int) -> None:
+        """Take as many bits from now on; the range covers the same interval."""
+        self.bits = bits
+        if self.range is not None:
+            self.range = self.range.at(bits)
+
+    @contextmanager
+    def at(self, bits: int) -> Iterator[None]:
+        """Have other bits for a while, then bits and range as before."""
+        before = self.bits, self.range
+        self.set_bits(bits)
+        try:
+            yield
+        finally:
+            self.bits, self.range = before
 
     def fit(self, percentile: float) -> None:
         """Set the range from the observed sample.
@@ -235,5 +269,5 @@ class ActQuantizer(nn.Module):
         rank = min(count, max(1, round(count * percentile / 100)))
         high = float(values.kthvalue(rank).values)
         low = 0.0 if self.rectified else float(values.kthvalue(count - rank + 1).values)
-        self.range = ActRange.of(low, high)
+        self.range = ActRange.of(low, high, self.bits)
         self.samples = []

@@ -64,7 +64,7 @@ def _shown(value: float | None, form: str, *, unit: float = 1) -> str:
 def _layer_table(result: Mapping[str, Any]) -> Table:
     table = Table(title=f"{result['model']}: layers")
     table.add_column("layer", no_wrap=True)
-    for column in ("sigma", "KL/KL8", "bits", "kbit", "energy/nJ", "cycles"):
+    for column in ("sigma", "KL/KL8", "bits", "act bits", "kbit", "energy/nJ", "cycles"):
         table.add_column(column, justify="right")
     for layer in result["layers"]:
         table.add_row(
@@ -72,6 +72,7 @@ def _layer_table(result: Mapping[str, Any]) -> Table:
             f"{layer['sigma']:.4f}",
             f"{layer['kl']:.2f}",
             str(layer["bits"]),
+            str(layer["act_bits"]),
             f"{layer['size_bits'] / 1e3:.1f}",
             _shown(layer["energy_pj"], ".2f", unit=1e3),
             _shown(layer["cycles"], ","),

@@ -115,6 +115,8 @@ class Request:
         Value of a `quant.sensitivity.Measure`, for `Method.MILP`.
     bits : mapping of str to WeightMode, optional
         The allocation of `Method.MAP`.
+    acts : mapping of str to int
+        Bits of activations of `Method.MAP`, by tensor.
     pareto : Resource, optional
         Walk the front of accuracy against this instead of one search.
     points : int
@@ -141,6 +143,7 @@ class Request:
     method: Method = Method.SIGMAQUANT
     sensitivity: str = "logit-kl"
     bits: dict[str, WeightMode] | None = None
+    acts: dict[str, int] = field(default_factory=dict)
     pareto: Resource | None = None
     points: int = 8
     weights: Path | None = None

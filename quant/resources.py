@@ -42,8 +42,9 @@ class Resource(Enum):
 
     Size: bits of the packed weights. Energy: that of the array for one inference, leakage
     included, memories not (`LayerCost.energy_pj`). Latency: of one inference, ns. BOPs: the sum of
-    weight bits x activation bits x multiply-accumulates (activations at 8 bit if the cost table
-    does not tell). Area: of the array, um2; the one resource that does not depend on the bits.
+    weight bits x activation bits x multiply-accumulates, of the integers (activations have at most
+    8 bits, whatever the hardware takes). Area: of the array, um2; the one resource that does not
+    depend on the bits.
     """
 
     SIZE = "size"

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from hw.precision import WeightMode
+from quant.allocation import act_bits_of
 from quant.budget import ROUNDING
 from quant.catalogue import is_factory
 from quant.cost import INT8_BASELINE, relative_size
@@ -160,15 +161,18 @@ def write_integers(
 
 def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     """Return the content of result.json."""
-    layers, bits = bench.network.layers, outcome.chosen.bits
+    layers, bits, acts = bench.network.layers, outcome.chosen.bits, outcome.chosen.acts
     table, prices = outcome.hardware.table, outcome.hardware.prices
     w8 = uniform_bits(bench.network, WeightMode.W8)
-    costs = prices.layer_costs(bits)
+    costs = prices.layer_costs(bits, acts=acts)
+    most_acts, act_bits = outcome.hardware.menu.most_acts, act_bits_of(layers, acts)
     used = {*bits.values()}
     cost: dict[str, Any] = {
-        "searched": cost_entry(prices.network_cost(bits)),
+        "searched": cost_entry(prices.network_cost(bits, acts=acts)),
         "uniform": {
-            str(mode.bits): cost_entry(prices.network_cost(uniform_bits(bench.network, mode)))
+            str(mode.bits): cost_entry(
+                prices.network_cost(uniform_bits(bench.network, mode), acts=most_acts)
+            )
             for mode in outcome.uniform
         },
     }
@@ -177,7 +181,7 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
         if WeightMode.W8 in baseline.weight_modes:
             cost["int8_mac"] = cost_entry(prices.network_cost(w8, array=baseline))
         if used <= {*baseline.weight_modes}:
-            same_weights = prices.network_cost(bits, array=baseline)
+            same_weights = prices.network_cost(bits, acts=acts, array=baseline)
             cost["int8_mac_same_weights"] = cost_entry(same_weights)
     return {
         "model": request.model,
@@ -201,6 +205,7 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
             "area_um2": outcome.hardware.area_um2,
         },
         "allocation": {name: mode.bits for name, mode in bits.items()},
+        "activations": act_bits,
         "relative_size": relative_size(layers, bits),
         "accuracy": {
             "float": outcome.float_test,
@@ -219,6 +224,7 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
             {
                 "name": layer.name,
                 "bits": bits[layer.name].bits,
+                "act_bits": act_bits[layer.source],
                 "sigma": outcome.sigma[layer.name],
                 "kl": outcome.scores[layer.name][bits[layer.name]],
                 **(
@@ -227,6 +233,9 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
                     else {"sensitivity": outcome.sensitivity[layer.name].get(bits[layer.name])}
                 ),
                 "macs": layer.shape.macs,
+                "bops": outcome.hardware.menu.use_of(layer.name, bits[layer.name], acts)[
+                    Resource.BOPS
+                ],
                 **cost_entry(costs[layer.name]),
             }
             for layer in layers
@@ -253,6 +262,7 @@ def visit_entry(visit: Visit, bench: Workbench, outcome: Outcome) -> dict[str, A
     return {
         "label": visit.label,
         "bits": [mode.bits for mode in visit.bits.values()],
+        "activations": act_bits_of(bench.network.layers, visit.acts),
         "validation_accuracy": outcome.float_validation - visit.drop,
         "relative_size": relative_size(bench.network.layers, visit.bits),
         "energy_pj": visit.cost.energy_pj,

@@ -13,15 +13,16 @@ import torch
 from rich.console import Console
 
 from hw.precision import WeightMode
+from quant.allocation import ACT_BITS
 from quant.cost import Prices
 from quant.evaluate import accuracy
 from quant.hardware import Candidate, area_limit_um2, pick
 from quant.jobs import Jobs, local_jobs
 from quant.journal import Entry, Journal
 from quant.layers import Snapshot, uniform_bits
-from quant.menu import menu_of
+from quant.menu import menu_of, most_act_bits
 from quant.methods import choose, leanest
-from quant.options import check_map
+from quant.options import check_acts, check_map
 from quant.outcome import Outcome, Trained
 from quant.progress import SearchProgress
 from quant.qat import QatSettings
@@ -94,15 +95,17 @@ def open_session(
     layers = bench.network.layers
     most = max((table.modes[-1] for _, table in request.tables), key=lambda mode: mode.bits)
     calibrated = bench.calibrated(uniform_bits(bench.network, most), seed=request.seed)
-    samples = bench.operands(calibrated, seed=request.seed)
+    samples = bench.operands(calibrated, seed=request.seed, act_bits=_fewer_act_bits(request))
+    tensors, images = bench.network.tensors, bench.network.images
     candidates = []
     for path, table in request.tables:
         prices = Prices(table=table, layers=layers, samples=samples)
-        menu = menu_of(layers, prices, request.policy.on(table))
+        menu = menu_of(layers, prices, request.policy.on(table), tensors=tensors, images=images)
         candidates.append(Candidate(path=path, table=table, prices=prices, menu=menu))
     chosen = pick(candidates, request.wishes)
     if request.bits is not None:
         check_map(request.bits, chosen.menu.names, chosen.table)
+        check_acts(request.acts, {layer.source for layer in layers} - images, chosen.table)
         request = replace(request, bits={name: request.bits[name] for name in chosen.menu.names})
     if chosen.unreachable(request.wishes) and request.bits is None:
         request = replace(request, plan=Plan.untrained())
@@ -123,6 +126,14 @@ def _print_notes(bench: Workbench, console: Console) -> None:
         console.print(f"{note.gap.value}: {note}", markup=False, soft_wrap=True)
     if len(notes) > NOTES_SHOWN:
         console.print(f"and {len(notes) - NOTES_SHOWN} more of the kind: gaps in result.json")
+
+
+def _fewer_act_bits(request: Request) -> list[int]:
+    """Bits below 8 that activations may have on any of the tables."""
+    tables = [table for _, table in request.tables]
+    bits = {most_act_bits(table) for table in tables}
+    bits |= {b for table in tables for b in request.policy.on(table).act_bits}
+    return sorted(bits - {ACT_BITS})
 
 
 def max_area_um2(request: Request) -> float | None:
@@ -147,12 +158,13 @@ def _searched(session: Session, jobs: Jobs, console: Console, began: float) -> O
 def _start_uniform(session: Session, jobs: Jobs) -> Uniforms:
     """Start the jobs of the uniform allocations that are not yet done; each is written at once."""
     request, source, journal = session.request, session.bench.source, session.journal
-    plan = request.plan
+    plan, acts = request.plan, session.menu.most_acts
     futures: dict[WeightMode, Future[tuple[Snapshot, float]]] = {}
     for mode in UNIFORM:
         if mode not in session.hardware.table.modes:
             continue
-        name, asked = f"uniform-{mode.bits}", {"steps": plan.total_steps, "seed": request.seed}
+        name = f"uniform-{mode.bits}"
+        asked = {"steps": plan.total_steps, "seed": request.seed, "activations": acts}
         known = journal.read(name, asked)
         if known is not None and known.snapshot is not None:
             futures[mode] = Future()
@@ -162,9 +174,9 @@ def _start_uniform(session: Session, jobs: Jobs) -> Uniforms:
             settings = QatSettings(
                 steps=plan.total_steps, batch=plan.batch, seed=request.seed, scales=plan.scales
             )
-            futures[mode] = jobs.submit(train_uniform, source, mode, settings)
+            futures[mode] = jobs.submit(train_uniform, source, mode, settings, acts)
         else:
-            futures[mode] = jobs.submit(calibrate_uniform, source, mode, request.seed)
+            futures[mode] = jobs.submit(calibrate_uniform, source, mode, request.seed, acts)
 
         def record(
             done: Future[tuple[Snapshot, float]], name: str = name, asked: Any = asked

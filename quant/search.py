@@ -75,6 +75,9 @@ def main(
     points: Annotated[int, typer.Option(help="of the front")] = 8,
     modes: Annotated[Text, typer.Option(help="bits to choose from: 2,4,8; the table's")] = None,
     first_last: Annotated[str, typer.Option(help="bits of first and last layer")] = "free",
+    act_bits: Annotated[
+        Text, typer.Option(help="bits of activations: 8 (default), 4, or 8,4 with BOPs or energy")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="folder; runs/MODEL-seedN")] = None,
     seed: Annotated[int, typer.Option(help="of calibration and training")] = 0,
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,

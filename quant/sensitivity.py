@@ -21,8 +21,8 @@ from quant.batches import to_input
 from quant.curvature import fisher, hessian
 from quant.divergence import scores
 from quant.menu import Menu
-from quant.milp import Sensitivity
-from quant.probes import logit_divergence
+from quant.milp import ActSensitivity, Sensitivity
+from quant.probes import act_divergence, logit_divergence
 from quant.workbench import Workbench
 
 PROBE_IMAGES = 128
@@ -59,7 +59,7 @@ def sensitivities(
     if measure is Measure.KL:
         found: Sensitivity = {name: scores(bench.network.weight(name)) for name in menu.names}
     elif measure is Measure.LOGIT_KL:
-        quantised = bench.calibrated(menu.uniform(most), seed=seed)
+        quantised = bench.calibrated(menu.uniform(most), seed=seed, acts=menu.most_acts)
         images, _ = _images(bench, PROBE_IMAGES, seed=seed)
         found = logit_divergence(quantised, menu.choices, images)
     else:
@@ -69,6 +69,18 @@ def sensitivities(
         else:
             found = fisher(bench.network, menu.choices, images, seed=seed)
     return {name: {m: float(found[name][m]) for m in menu.choices[name]} for name in menu.names}
+
+
+def act_sensitivities(
+    bench: Workbench, menu: Menu, most: WeightMode, *, seed: int
+) -> ActSensitivity:
+    """Measure every activation that has a choice by `Measure.LOGIT_KL`, on its scale.
+
+    Parameters are as in `sensitivities`; all others have the most bits that they may have.
+    """
+    quantised = bench.calibrated(menu.uniform(most), seed=seed, acts=menu.most_acts)
+    images, _ = _images(bench, PROBE_IMAGES, seed=seed)
+    return act_divergence(quantised, menu.act_choices, images)
 
 
 def _images(bench: Workbench, count: int, *, seed: int) -> tuple[Tensor, Tensor]:

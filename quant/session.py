@@ -6,21 +6,21 @@ takes the same way again and reads what is done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from hw.precision import WeightMode
+from quant.allocation import ACT_BITS, Acts, Bits
 from quant.best import BestSoFar
 from quant.divergence import scores
 from quant.hardware import Candidate
 from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork
-from quant.milp import Sensitivity
+from quant.milp import ActSensitivity, Sensitivity, exact
 from quant.progress import SearchProgress
 from quant.qat import QatSettings
 from quant.request import Request
-from quant.sensitivity import Measure, sensitivities
+from quant.sensitivity import Measure, act_sensitivities, sensitivities
 from quant.visits import OutOfStepsError, Visit
 from quant.workbench import Workbench
 
@@ -85,10 +85,13 @@ class Session:
         plan = self.request.plan
         return QatSettings(steps=steps, batch=plan.batch, seed=seed, scales=plan.scales)
 
-    def evaluate(self, bits: Mapping[str, WeightMode], label: str, start: Visit | None) -> Visit:
+    def evaluate(
+        self, bits: Bits, label: str, start: Visit | None, acts: Acts | None = None
+    ) -> Visit:
         """Recalibrate, train shortly and measure an allocation (see `quant.visits.Evaluate`).
 
-        Where nothing is trained, the float network is calibrated anew each time.
+        Where nothing is trained, the float network is calibrated anew each time. Bits of
+        activations are those of `acts_for` if not given.
         """
         plan = self.request.plan
         floor = plan.total_steps * (1 - plan.search_share)
@@ -98,56 +101,83 @@ class Session:
             raise OutOfStepsError
         self.progress.stage(f"{label}, visit {len(self.visits)}")
         name, self.probed = f"visit-{self.probed:03d}", self.probed + 1
-        asked = self._asked(bits, label, plan.probe_steps)
-        entry = self.journal.step(name, asked, lambda: self._short_training(bits, start))
+        chosen = self.acts_for(bits) if acts is None else acts
+        asked = self._asked(bits, chosen, label, plan.probe_steps)
+        entry = self.journal.step(name, asked, lambda: self._short_training(bits, chosen, start))
         self.steps_left -= plan.probe_steps
-        return self.visit_of(bits, label, entry)
+        return self.visit_of(bits, chosen, label, entry)
 
-    def _short_training(self, bits: Mapping[str, WeightMode], start: Visit | None) -> Entry:
-        quantised = self._start(bits)
+    def _short_training(self, bits: Bits, acts: Acts, start: Visit | None) -> Entry:
+        quantised = self._start(bits, acts)
         if self.request.plan.trains:
             if start is not None and start.state is not None:
                 quantised.restore(start.state)
                 quantised.set_bits(bits)
+                quantised.set_acts(acts)
                 self.bench.recalibrate(quantised, seed=self.request.seed)
             settings = replace(self.settings(self.request.plan.probe_steps), peak_lr=PROBE_LR)
             self.bench.train(quantised, settings, self.progress.step)
         return self._measured(quantised)
 
-    def calibrated(self, bits: Mapping[str, WeightMode], label: str) -> Visit:
-        """Measure an allocation of the float network, calibrated, not trained."""
+    def calibrated(self, bits: Bits, label: str, acts: Acts | None = None) -> Visit:
+        """Measure an allocation of the float network, calibrated, not trained.
+
+        Bits of activations are those of `acts_for` if not given.
+        """
         self.progress.stage(label)
-        name = "calibrated-" + "".join(str(mode.bits) for mode in bits.values())
+        chosen, seed = self.acts_for(bits) if acts is None else acts, self.request.seed
         entry = self.journal.step(
-            name,
-            self._asked(bits, label, 0),
-            lambda: self._measured(self.bench.calibrated(bits, seed=self.request.seed)),
+            "calibrated-" + self.digits(bits, chosen),
+            self._asked(bits, chosen, label, 0),
+            lambda: self._measured(self.bench.calibrated(bits, seed=seed, acts=chosen)),
         )
-        return self.visit_of(bits, label, entry)
+        return self.visit_of(bits, chosen, label, entry)
 
     def finally_trained(self, start: Visit, steps: int) -> Visit:
         """Return a visit as it is after more training, or before it if that was better."""
         self.progress.stage(FINAL)
         name = f"final-{len(self.final_visits):03d}"
-        asked = self._asked(start.bits, FINAL, steps)
+        asked = self._asked(start.bits, start.acts, FINAL, steps)
         entry = self.journal.step(name, asked, lambda: self._long_training(start, steps))
         self.steps_left -= steps
-        trained = self.visit_of(start.bits, FINAL, entry)
+        trained = self.visit_of(start.bits, start.acts, FINAL, entry)
         self.final_visits.append(trained)
         return trained
 
     def _long_training(self, start: Visit, steps: int) -> Entry:
-        quantised = self._start(start.bits)
+        quantised = self._start(start.bits, start.acts)
         quantised.restore(start.state)
         validation = self.bench.train_keeping_best(
             quantised, self.settings(steps), self.progress.step
         )
         return Entry(values={"validation": validation}, snapshot=quantised.snapshot())
 
-    def _start(self, bits: Mapping[str, WeightMode]) -> QuantNetwork:
+    def _start(self, bits: Bits, acts: Acts) -> QuantNetwork:
         """Return the float network at an allocation, calibrated, ready to be trained."""
         scales = self.request.plan.scales
-        return self.bench.calibrated(bits, seed=self.request.seed, scales=scales)
+        return self.bench.calibrated(bits, seed=self.request.seed, scales=scales, acts=acts)
+
+    def acts_for(self, bits: Bits) -> Acts:
+        """Return the bits of activations that go with weights of some bits; ours.
+
+        The most that each may have, and where that breaks a limit, those of the least divergence
+        at which all limits are kept; the fewest where none do.
+        """
+        menu = self.menu
+        if not menu.act_choices or self.budget.uses_met(menu.total(bits)):
+            return menu.most_acts
+        pinned = replace(menu, choices={name: (mode,) for name, mode in bits.items()})
+        alike = {name: {mode: 0.0} for name, mode in bits.items()}
+        found = exact(pinned, self.budget, alike, acts=self.act_sensitivity())
+        fewest = {tensor: options[0] for tensor, options in menu.act_choices.items()}
+        return menu.with_acts(fewest) if found is None else found.acts
+
+    def digits(self, bits: Bits, acts: Acts) -> str:
+        """Return an allocation as text: bits of all layers, and of activations if not all 8."""
+        weights = "".join(str(mode.bits) for mode in bits.values())
+        tensors = self.bench.network.tensors
+        below = "".join(str(acts.get(tensor, ACT_BITS)) for tensor in tensors)
+        return f"{weights}-{below}" if acts else weights
 
     def sensitivity(self, measure: Measure) -> Sensitivity:
         """Measure every layer at each of its choices, once."""
@@ -168,22 +198,45 @@ class Session:
         }
         return self.measured
 
+    def act_sensitivity(self) -> ActSensitivity:
+        """Measure every activation that has a choice at each of its bits, once."""
+        choices = {tensor: list(options) for tensor, options in self.menu.act_choices.items()}
+        if not choices:
+            return {}
+        self.progress.stage("sensitivity: activations")
+        seed, most = self.request.seed, self.modes[-1]
+
+        def compute() -> Entry:
+            found = act_sensitivities(self.bench, self.menu, most, seed=seed)
+            by_name = {t: {str(bits): v for bits, v in by.items()} for t, by in found.items()}
+            return Entry(values=by_name)
+
+        asked = {"choices": choices, "seed": seed}
+        values = self.journal.step("sensitivity-activations", asked, compute).values
+        return {t: {int(bits): v for bits, v in by.items()} for t, by in values.items()}
+
     def _measured(self, quantised: QuantNetwork) -> Entry:
         validation = self.bench.validation_accuracy(quantised)
         return Entry(values={"validation": validation}, snapshot=quantised.snapshot())
 
-    def _asked(self, bits: Mapping[str, WeightMode], label: str, steps: int) -> dict[str, Any]:
-        by_name = {name: mode.bits for name, mode in bits.items()}
-        return {"bits": by_name, "label": label, "steps": steps, "seed": self.request.seed}
+    def _asked(self, bits: Bits, acts: Acts, label: str, steps: int) -> dict[str, Any]:
+        return {
+            "bits": {name: mode.bits for name, mode in bits.items()},
+            "activations": dict(acts),
+            "label": label,
+            "steps": steps,
+            "seed": self.request.seed,
+        }
 
-    def visit_of(self, bits: Mapping[str, WeightMode], label: str, entry: Entry) -> Visit:
+    def visit_of(self, bits: Bits, acts: Acts, label: str, entry: Entry) -> Visit:
         """Return what a step gave as a visit, and keep it if it is the best so far."""
         visit = Visit(
             label=label,
             bits=dict(bits),
+            acts=dict(acts),
             drop=self.float_validation - float(entry.values["validation"]),
-            use=self.menu.total(bits),
-            cost=self.hardware.prices.network_cost(bits),
+            use=self.menu.total(bits, acts),
+            cost=self.hardware.prices.network_cost(bits, acts=acts),
             state=entry.snapshot,
             objective=self.menu.objective,
         )

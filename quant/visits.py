@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hw.precision import WeightMode
+from quant.allocation import Acts, Allocation
 from quant.budget import Budget
 from quant.objective import Objective
 from quant.resources import Resource
@@ -33,6 +34,8 @@ class Visit:
         The network after its short training; the start of the next one.
     objective : Objective
         The cost that the search makes small.
+    acts : mapping of str to int
+        Bits of activations, by tensor.
     """
 
     label: str
@@ -42,6 +45,12 @@ class Visit:
     cost: LayerCost
     state: Any = None
     objective: Objective = Objective.ENERGY
+    acts: Acts = field(default_factory=dict)
+
+    @property
+    def allocation(self) -> Allocation:
+        """Bits of weights and activations."""
+        return Allocation(bits=self.bits, acts=self.acts)
 
     @property
     def price(self) -> float:

@@ -41,8 +41,11 @@ class Wishes:
         check_drop(self.max_drop)
 
     def budget(self, menu: Menu) -> Budget:
-        """Resolve the shares of all additive resources; area is apart (`quant.hardware`)."""
-        eight = menu.total(dict.fromkeys(menu.names, WeightMode.W8))
+        """Resolve the shares of all additive resources; area is apart (`quant.hardware`).
+
+        They are of weights at 8 bit and activations at all bits that the hardware takes.
+        """
+        eight = menu.total(dict.fromkeys(menu.names, WeightMode.W8), acts={})
         return Budget(
             max_drop=self.max_drop,
             limits={

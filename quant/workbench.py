@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hw.precision import WeightMode
+from quant.allocation import Acts, Bits
 from quant.batches import to_input
 from quant.calibrate import fit_activations, reestimate_norms
 from quant.capture import capture
@@ -27,7 +28,6 @@ from quant.qat import QatSettings, train_quantised
 from quant.scales import Scales
 from quant.team import ALONE, Team
 
-Bits = Mapping[str, WeightMode]
 EXAMPLES = 8
 """Training images that show what the network does with an input (`quant.capture`)."""
 
@@ -109,9 +109,16 @@ class Workbench:
                 f"{classes} or more), not {found}"
             )
 
-    def calibrated(self, bits: Bits, *, seed: int, scales: Scales = Scales.MIN_MAX) -> QuantNetwork:
+    def calibrated(
+        self,
+        bits: Bits,
+        *,
+        seed: int,
+        scales: Scales = Scales.MIN_MAX,
+        acts: Acts | None = None,
+    ) -> QuantNetwork:
         """Return the float network, quantised and calibrated, not trained."""
-        quantised = QuantNetwork(self.network, bits, scales=scales).to(self.device)
+        quantised = QuantNetwork(self.network, bits, scales=scales, acts=acts).to(self.device)
         self.recalibrate(quantised, seed=seed)
         return quantised
 
@@ -120,13 +127,15 @@ class Workbench:
         reestimate_norms(quantised, self.train_set, seed=seed)
         fit_activations(quantised, self.train_set, seed=seed)
 
-    def operands(self, quantised: QuantNetwork, *, seed: int) -> dict[str, LayerSample]:
-        """Sample every layer's operands, from training images."""
+    def operands(
+        self, quantised: QuantNetwork, *, seed: int, act_bits: Sequence[int] = ()
+    ) -> dict[str, LayerSample]:
+        """Sample every layer's operands, from training images; `act_bits` as in `layer_samples`."""
         random = np.random.default_rng(seed)
         chosen = random.choice(len(self.train_set), GROUPS, replace=False)
         images = to_input(torch.from_numpy(self.train_set.images[chosen]))
         names = [layer.name for layer in self.network.layers]
-        return layer_samples(quantised, images, names, seed=seed)
+        return layer_samples(quantised, images, names, seed=seed, act_bits=act_bits)
 
     def validation_accuracy(self, quantised: QuantNetwork) -> float:
         """Return the top-1 accuracy on the validation images."""
@@ -186,31 +195,37 @@ def reported(quantised: QuantNetwork, example: torch.Tensor) -> torch.nn.Module:
 
 
 def train_uniform(
-    source: Source, mode: WeightMode, settings: QatSettings
+    source: Source, mode: WeightMode, settings: QatSettings, acts: Acts | None = None
 ) -> tuple[Snapshot, float]:
     """Job: train one uniform precision; returns its state and its validation accuracy."""
     torch.set_num_threads(1)
     bench = Workbench(source)
-    return _trained(bench, uniform_bits(bench.network, mode), settings)
+    return _trained(bench, uniform_bits(bench.network, mode), settings, acts)
 
 
-def train_bits(source: Source, bits: Bits, settings: QatSettings) -> tuple[Snapshot, float]:
+def train_bits(
+    source: Source, bits: Bits, settings: QatSettings, acts: Acts | None = None
+) -> tuple[Snapshot, float]:
     """Job: train one allocation; returns its state and its validation accuracy."""
     torch.set_num_threads(1)
-    return _trained(Workbench(source), bits, settings)
+    return _trained(Workbench(source), bits, settings, acts)
 
 
-def _trained(bench: Workbench, bits: Bits, settings: QatSettings) -> tuple[Snapshot, float]:
-    quantised = bench.calibrated(bits, seed=settings.seed, scales=settings.scales)
+def _trained(
+    bench: Workbench, bits: Bits, settings: QatSettings, acts: Acts | None
+) -> tuple[Snapshot, float]:
+    quantised = bench.calibrated(bits, seed=settings.seed, scales=settings.scales, acts=acts)
     validation = bench.train_keeping_best(quantised, settings)
     return quantised.snapshot(), validation
 
 
-def calibrate_uniform(source: Source, mode: WeightMode, seed: int) -> tuple[Snapshot, float]:
+def calibrate_uniform(
+    source: Source, mode: WeightMode, seed: int, acts: Acts | None = None
+) -> tuple[Snapshot, float]:
     """Job: calibrate one uniform precision; returns its state and its validation accuracy."""
     torch.set_num_threads(1)
     bench = Workbench(source)
-    quantised = bench.calibrated(uniform_bits(bench.network, mode), seed=seed)
+    quantised = bench.calibrated(uniform_bits(bench.network, mode), seed=seed, acts=acts)
     return quantised.snapshot(), bench.validation_accuracy(quantised)
 
 

@@ -28,6 +28,7 @@ VERSION: Final = 1
 GRAPH_NAME = "network.json"
 ARRAYS_NAME = "arrays.safetensors"
 ACT_BITS = 8
+LEAST_ACT_BITS = 4
 LOGIT_BITS = 22
 """Bits of a result of the last layer, signed: three bytes of the array, seven bits apart."""
 
@@ -430,15 +431,22 @@ def _check(graph: Graph) -> None:
     if not graph.steps or graph.steps[-1].output != graph.output:
         raise FolderError(f"{graph.output}: output must be made by the last step")
     for name, spec in graph.tensors.items():
-        is_output = name == graph.output
-        if (spec.bits, spec.signed) != ((LOGIT_BITS, True) if is_output else (ACT_BITS, False)):
-            wanted = f"{LOGIT_BITS} bits, signed" if is_output else f"{ACT_BITS} bits, unsigned"
-            raise FolderError(f"{name}: tensor must have {wanted}, not {spec.bits}")
+        _check_bits(name, spec, is_output=name == graph.output)
         if not spec.low <= spec.zero_point <= spec.high:
             raise FolderError(
                 f"{name}: zero_point must be within {spec.low} .. {spec.high}, "
                 f"not {spec.zero_point}"
             )
+
+
+def _check_bits(name: str, spec: TensorSpec, *, is_output: bool) -> None:
+    if is_output:
+        right, wanted = spec.bits == LOGIT_BITS and spec.signed, f"{LOGIT_BITS} bits, signed"
+    else:
+        right = LEAST_ACT_BITS <= spec.bits <= ACT_BITS and not spec.signed
+        wanted = f"{LEAST_ACT_BITS} to {ACT_BITS} bits, unsigned"
+    if not right:
+        raise FolderError(f"{name}: tensor must have {wanted}, not {spec.bits}")
 
 
 def _check_step(graph: Graph, step: Step) -> None:

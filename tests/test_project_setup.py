@@ -22,8 +22,7 @@ with_the_tested_torch = pytest.mark.skipif(
 TARGETS = [
     "help", "search", "test", "synth", "compare", "blind", "sta", "compose", "parts", "verilog",
     "fpga", "formal", "mutate", "throughput",
-        "cosim",
-        "bench-ptq", "lint", "clean",
+    "cosim", "bench-ptq", "bench-qat", "lint", "clean",
 ]  # fmt: skip
 
 

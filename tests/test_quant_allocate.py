@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from quant.graph import Layer
 from quant.greedy import greedy
 from quant.hardware import Candidate, area_limit_um2, pick
 from quant.menu import Menu, Policy, menu_of
-from quant.milp import exact
+from quant.milp import cheapest, exact
 from quant.objective import Objective
 from quant.options import Options, check_map, read_map
 from quant.resources import Limit, Resource, parse_limit, shown
@@ -112,7 +113,7 @@ def every(menu: Menu) -> list[dict[str, WeightMode]]:
     return [dict(zip(menu.names, modes, strict=True)) for modes in options]
 
 
-def total(loss: dict[str, dict[WeightMode, float]], bits: dict[str, WeightMode]) -> float:
+def total(loss: dict[str, dict[WeightMode, float]], bits: Mapping[str, WeightMode]) -> float:
     return sum(loss[name][mode] for name, mode in bits.items())
 
 
@@ -127,16 +128,23 @@ def test_the_integer_program_finds_what_exhaustive_search_finds(seed: int) -> No
     budget = Budget(limits=limits)
     within = [bits for bits in every(menu) if budget.uses_met(menu.total(bits))]
     found = exact(menu, budget, loss)
-    assert found in within
-    assert total(loss, found) == pytest.approx(min(total(loss, bits) for bits in within))
-    cap = 0.7 * menu.total_price(found)
+    assert found is not None
+    assert found.acts == {}
+    assert found.bits in within
+    assert total(loss, found.bits) == pytest.approx(min(total(loss, bits) for bits in within))
+    least = min(menu.total_price(bits) for bits in within)
+    low = cheapest(menu, budget)
+    assert low is not None
+    assert menu.total_price(low.bits) == pytest.approx(least)
+    cap = 0.7 * menu.total_price(found.bits)
     cheap = [bits for bits in within if menu.total_price(bits) <= cap]
     capped = exact(menu, budget, loss, max_price=cap)
     if not cheap:
         assert capped is None
     else:
-        assert capped in cheap
-        assert total(loss, capped) == pytest.approx(min(total(loss, bits) for bits in cheap))
+        assert capped is not None
+        assert capped.bits in cheap
+        assert total(loss, capped.bits) == pytest.approx(min(total(loss, bits) for bits in cheap))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -146,18 +154,18 @@ def test_greedy_keeps_the_limits_and_is_never_better_than_exact(seed: int) -> No
     found, best = greedy(menu, budget, loss), exact(menu, budget, loss)
     assert found is not None
     assert best is not None
-    assert budget.uses_met(menu.total(found))
-    assert total(loss, found) >= total(loss, best) - 1e-9
+    assert budget.uses_met(menu.total(found.bits))
+    assert total(loss, found.bits) >= total(loss, best.bits) - 1e-9
     # no smaller threshold would do: raising the worst layer's bits breaks the limit
     levels = sorted({loss[n][m] for n in menu.names for m in menu.choices[n]})
-    reached = max(loss[n][found[n]] for n in menu.names if len(menu.choices[n]) > 1)
+    reached = max(loss[n][found.bits[n]] for n in menu.names if len(menu.choices[n]) > 1)
     lower = max((x for x in levels if x < reached), default=None)
     if lower is not None:
         tighter = {
             n: next((m for m in ms if loss[n][m] <= lower), ms[-1])
             for n, ms in menu.choices.items()
         }
-        assert tighter == found or not budget.uses_met(menu.total(tighter))
+        assert tighter == found.bits or not budget.uses_met(menu.total(tighter))
 
 
 def test_limits_that_nothing_keeps_give_none_and_the_smallest_is_known() -> None:
@@ -288,7 +296,7 @@ def test_a_map_is_read_from_plain_json_or_a_result(tmp_path: Path) -> None:
     path = tmp_path / "bits.json"
     for text in ('{"a": 2, "b": 8}', '{"allocation": {"a": 2, "b": 8}, "seed": 0}'):
         path.write_text(text)
-        assert read_map(path) == {"a": W2, "b": W8}
+        assert read_map(path) == ({"a": W2, "b": W8}, {})
     path.write_text('{"a": 3}')
     with pytest.raises(QuantError) as caught:
         read_map(path)

@@ -56,7 +56,9 @@ MODELS = {
 }
 
 
-def calibrated(name: str, images: Tensor, modes: tuple[WeightMode, ...]) -> QuantNetwork:
+def calibrated(
+    name: str, images: Tensor, modes: tuple[WeightMode, ...], act_bits: tuple[int, ...] = (8,)
+) -> QuantNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         model = MODELS[name]().eval()
@@ -75,6 +77,8 @@ def calibrated(name: str, images: Tensor, modes: tuple[WeightMode, ...]) -> Quan
     for quantizer in quantizers:
         quantizer.observing = False
         quantizer.fit(99.0)
+    free = [tensor for tensor in network.tensors if tensor not in network.images]
+    quantised.set_acts({t: act_bits[i % len(act_bits)] for i, t in enumerate(free)})
     return quantised
 
 
@@ -87,14 +91,15 @@ def pixels() -> ImageSet:
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("modes", [tuple(WeightMode), (WeightMode.W2,)], ids=["mixed", "W2"])
+@pytest.mark.parametrize("act_bits", [(8,), (4, 8, 5)], ids=["A8", "A4 to A8"])
 def test_golden_model_equals_torch_in_every_tensor(
-    name: str, modes: tuple[WeightMode, ...], pixels: ImageSet
+    name: str, modes: tuple[WeightMode, ...], act_bits: tuple[int, ...], pixels: ImageSet
 ) -> None:
-    quantised = calibrated(name, torch.from_numpy(pixels.images)[:, None] / 255, modes)
+    inputs = torch.from_numpy(pixels.images)[:, None] / 255
+    quantised = calibrated(name, inputs, modes, act_bits)
     network = integer_network(quantised, torch.zeros(1, 1, SIZE, SIZE), name=name)
     exact = ExactNetwork(quantised)
     right = sum(compare(network, exact, pixels, batch=25))
-    inputs = torch.from_numpy(pixels.images)[:, None] / 255
     assert right == int((exact(inputs).argmax(1).numpy() == pixels.labels).sum())
     # and both are the fake-quantised network but for rounding: a few units in each tensor
     seen = exact.tensors(inputs)

@@ -83,6 +83,23 @@ def test_sampling_is_the_same_each_time_and_of_the_promised_shapes(model: str) -
             assert mode.min <= weight.min() <= weight.max() <= mode.max
 
 
+def test_activations_of_4_bits_are_the_same_ones_but_for_the_image() -> None:
+    network = trace(build("resnet8"), torch.zeros(1, 1, 28, 28))
+    quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W8)).eval()
+    for name in quantised.act_quantizers:
+        quantised.act_quantizer(name).range = ActRange.of(0.0, 1.0)
+    images = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    names = LAYERS["resnet8"]
+    eight, four = (
+        sample(network, quantised, images, names, seed=1, act_bits=bits) for bits in (8, 4)
+    )
+    assert np.array_equal(eight["act/stem"], four["act/stem"])
+    for name in names[1:]:
+        expected = np.floor(eight[f"act/{name}"] / 17 + 0.5)
+        assert np.array_equal(four[f"act/{name}"], expected)
+        assert 1 < four[f"act/{name}"].max() <= 15
+
+
 @pytest.mark.parametrize("model", ["resnet8", "dscnn"])
 def test_committed_operands_are_small_and_complete(model: str) -> None:
     path = FOLDER / f"{model}.npz"

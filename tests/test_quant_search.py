@@ -454,3 +454,100 @@ def test_two_tables_and_an_area_that_only_one_keeps(
         "met": True,
     }
     assert result["provenance"]["cost_table"]["file"] == table.name
+
+
+LOW = ["--max-bops", "0.2", "--max-drop", "0.9", "--ptq-only"]
+"""Below the 0.25 of 2-bit weights with 8-bit activations."""
+
+
+@pytest.mark.parametrize("method", ["milp", "greedy", "auto", "uniform", "sigmaquant"])
+def test_activations_go_to_4_bit_where_a_budget_needs_it_and_the_request_allows_it(
+    options: list[str], method: str, tmp_path: Path
+) -> None:
+    given = [*options, *LOW, "--method", method, "--act-bits", "8,4"]
+    assert search(*given, "--out", str(tmp_path)).exit_code == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert set(result["activations"].values()) == {4, 8}
+    assert result["activations"]["x"] == 8
+    assert result["visits"][-1]["activations"] == result["activations"]
+    network = Workbench(source_of(options)).network
+    assert {n.name: result["activations"][n.source] for n in network.layers} == {
+        layer["name"]: layer["act_bits"] for layer in result["layers"]
+    }
+    bops = [layer["bits"] * layer["act_bits"] * layer["macs"] for layer in result["layers"]]
+    assert bops == [layer["bops"] for layer in result["layers"]]
+    (budget,) = result["budgets"]
+    assert budget["value"] == pytest.approx(sum(bops))
+    assert budget["limit"] == pytest.approx(0.2 * sum(64 * n["macs"] for n in result["layers"]))
+    tensors = load_file(tmp_path / "quantised.safetensors")
+    assert {t: int(tensors[f"act.{t}.bits"]) for t in result["activations"]} == result[
+        "activations"
+    ]
+
+
+def test_without_leave_for_4_bit_activations_the_same_budget_is_out_of_reach(
+    options: list[str], tmp_path: Path
+) -> None:
+    found = search(*options, *LOW, "--method", "milp", "--out", str(tmp_path))
+    assert found.exit_code == 3
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert set(result["activations"].values()) == {8}
+    (budget,) = result["budgets"]
+    assert budget["smallest_reachable"] / budget["limit"] == pytest.approx(0.25 / 0.2)
+
+
+def test_a_result_with_4_bit_activations_is_replayed_by_its_map(
+    options: list[str], tmp_path: Path
+) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    search(*options, *LOW, "--method", "milp", "--act-bits", "8,4", "--out", str(first))
+    path = first / "result.json"
+    assert search(*options, *LOW, "--map", str(path), "--out", str(again)).exit_code == 0
+    expected, found = (json.loads((f / "result.json").read_text()) for f in (first, again))
+    for key in ("allocation", "activations", "accuracy", "cost", "layers", "budgets"):
+        if key == "layers":  # a replay measures no sensitivity
+            for layer in expected["layers"]:
+                del layer["sensitivity"]
+        assert found[key] == expected[key], key
+
+
+def test_one_number_of_activation_bits_holds_for_all_but_the_image(
+    options: list[str], tmp_path: Path
+) -> None:
+    more = ["--act-bits", "4", "--max-size", "1", "--max-drop", "0.9", "--qat-steps", "4"]
+    found = search(*options, *more, "--method", "uniform", "--out", str(tmp_path))
+    assert found.exit_code == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert {t for t, bits in result["activations"].items() if bits == 8} == {"x"}
+    assert result["validation_accuracy"]["uniform"]["2"] == pytest.approx(
+        result["validation_accuracy"]["searched"]
+    )
+    assert result["allocation"] == dict.fromkeys(result["allocation"], 2)
+
+
+def test_an_array_of_4_bit_activations_has_4_bit_images(
+    options: list[str], table: Path, tmp_path: Path
+) -> None:
+    narrow = json.loads(table.read_text())
+    narrow["array"]["parameters"]["act_bits"] = 4
+    path = tmp_path / "narrow.json"
+    path.write_text(json.dumps(narrow))
+    more = ["--max-size", "1", "--max-drop", "0.9", "--ptq-only", "--method", "milp"]
+    found = search(*on(path, options), *more, "--out", str(tmp_path / "out"))
+    assert found.exit_code == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert set(result["activations"].values()) == {4}
+    tensors = load_file(tmp_path / "out" / "quantised.safetensors")
+    assert {
+        int(v) for name, v in tensors.items() if name.endswith(".bits") and name[:4] == "act."
+    } == {4}
+
+
+def test_a_front_may_choose_the_bits_of_activations(options: list[str], tmp_path: Path) -> None:
+    more = ["--pareto", "size", "--points", "3", "--ptq-only", *LOW[:4], "--act-bits", "8,4"]
+    search(*options, *more, "--out", str(tmp_path))
+    front = json.loads((tmp_path / "front.json").read_text())
+    assert front["points"]
+    for point in front["points"]:
+        assert len(point["act_bits"].split()) == len(front["activations"])
+        assert "4" in point["act_bits"].split()

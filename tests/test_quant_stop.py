@@ -92,8 +92,9 @@ def options(folder: Path, out: Path, *more: str) -> list[str]:
         (("--qat-steps", "20"), (2, 3)),
         (("--qat-steps", "20", "--scales", "learned"), (2, 3)),
         (("--method", "auto", "--ptq-only", "--max-energy", "0.5"), (0, 3)),
+        (("--method", "auto", "--ptq-only", "--max-bops", "0.2", "--act-bits", "8,4"), (0, 3)),
     ],
-    ids=["sigmaquant", "learned-scales", "auto"],
+    ids=["sigmaquant", "learned-scales", "auto", "activations"],
 )
 def test_a_search_killed_again_and_again_ends_with_the_identical_result(
     folder: Path, tmp_path: Path, more: tuple[str, ...], steps: tuple[int, ...]

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from hw.precision import WeightMode
+from quant.allocation import Bits
 from quant.batches import to_input
 from quant.calibrate import fit_activations, reestimate_norms
 from quant.data import ImageSet
 from quant.graph import Network
-from quant.layers import Bits, QuantLayer, QuantNetwork
+from quant.layers import QuantLayer, QuantNetwork
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise
 from quant.ptq.statistics import LayerStatistics, output_moments

@@ -1,0 +1,127 @@
+"""Scales of weights in QAT, min-max against learned: `python -m quant.bench_qat`.
+
+Every network at one uniform precision, trained as a search trains its uniform rows, for each seed:
+with min-max scales, and with learned ones at each learning rate. Validation accuracies go into a
+JSON file after every run; a second call goes on where the first was stopped. Ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hw.precision import WeightMode
+from quant.data import default_folder
+from quant.errors import QuantError
+from quant.files import write_json
+from quant.scales import Scales
+
+OUT = Path("docs/qat-scales.json")
+MODELS = "resnet8,dscnn"
+LEARNING_RATES = "0.001,0.003,0.01"
+
+Case = dict[str, Any]
+"""Network, scales, learning rate of the scales (None with min-max) and seed of a run."""
+
+
+def cases(models: Sequence[str], rates: Sequence[float], seeds: int) -> list[Case]:
+    """Return all runs, seed by seed, so that a stopped bench has compared what it has run."""
+    recipes: list[tuple[Scales, float | None]] = [(Scales.MIN_MAX, None)]
+    recipes += [(Scales.LEARNED, rate) for rate in rates]
+    return [
+        {"model": model, "scales": scales.value, "scale_lr": rate, "seed": seed}
+        for seed, model, (scales, rate) in itertools.product(range(seeds), models, recipes)
+    ]
+
+
+def summary(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return mean and spread (largest less smallest) over the seeds of each recipe."""
+    found: dict[tuple[str, str, float | None], list[float]] = {}
+    for run in runs:
+        recipe = run["model"], run["scales"], run["scale_lr"]
+        found.setdefault(recipe, []).append(run["validation_accuracy"])
+    return [
+        {
+            "model": model,
+            "scales": scales,
+            "scale_lr": rate,
+            "seeds": len(values),
+            "mean": sum(values) / len(values),
+            "spread": max(values) - min(values),
+        }
+        for (model, scales, rate), values in found.items()
+    ]
+
+
+def main(
+    models: Annotated[str, typer.Option(help="with commas between")] = MODELS,
+    bits: Annotated[int, typer.Option(help="of all weights")] = 2,
+    steps: Annotated[int, typer.Option(help="of training")] = 400,
+    seeds: Annotated[int, typer.Option(help="0 to one less")] = 3,
+    rates: Annotated[
+        str, typer.Option(help="learning rates of learned scales, relative to them")
+    ] = LEARNING_RATES,
+    data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
+    out: Annotated[Path, typer.Option(help="JSON file")] = OUT,
+) -> None:
+    """Compare min-max with learned scales."""
+    from quant.qat import QatSettings
+    from quant.workbench import Source, train_uniform
+
+    command = shlex.join(["python", "-m", "quant.bench_qat", *sys.argv[1:]])
+    document: dict[str, Any] = {"command": command, "bits": bits, "steps": steps, "runs": []}
+    try:
+        mode = WeightMode.from_bits(bits)
+        todo = cases(models.split(","), [float(rate) for rate in rates.split(",")], seeds)
+        document["runs"] = known_runs(out, bits=bits, steps=steps)
+        for case in todo:
+            if any(case.items() <= run.items() for run in document["runs"]):
+                continue
+            source = Source(model=case["model"], weights=None, data=data or default_folder())
+            rate = {} if case["scale_lr"] is None else {"scale_lr": case["scale_lr"]}
+            settings = QatSettings(
+                steps=steps, seed=case["seed"], scales=Scales(case["scales"]), **rate
+            )
+            _, accuracy = train_uniform(source, mode, settings)
+            document["runs"].append({**case, "validation_accuracy": accuracy})
+            document["summary"] = summary(document["runs"])
+            write_json(out, document)
+            print(json.dumps(document["runs"][-1]), flush=True)
+    except (ValueError, QuantError, OSError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        raise typer.Exit(2) from None
+    for row in summary(document["runs"]):
+        of = "" if row["scale_lr"] is None else f" {row['scale_lr']:g}"
+        figures = f"{100 * row['mean']:.2f} % +- {50 * row['spread']:.2f}, {row['seeds']} seeds"
+        print(f"{row['model']}, {row['scales']}{of}: {figures}")
+
+
+def known_runs(path: Path, *, bits: int, steps: int) -> list[Case]:
+    """Return the runs of a file, none if there is no file.
+
+    Raises
+    ------
+    QuantError
+        If they are of other bits or steps.
+    """
+    if not path.exists():
+        return []
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if (document["bits"], document["steps"]) != (bits, steps):
+        raise QuantError(
+            f"{path}: runs must be of {bits} bit and {steps} steps to go on, not of "
+            f"{document['bits']} and {document['steps']}; name another file with --out"
+        )
+    runs: list[Case] = document["runs"]
+    return runs
+
+
+if __name__ == "__main__":
+    typer.run(main)
