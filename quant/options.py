@@ -50,6 +50,7 @@ class Options(BaseModel):
     data: Path | None = None
     weights: Path | None = None
     qat_steps: int = 400
+    uniform: bool = True
     workers: int = 2
 
     @property
@@ -96,6 +97,7 @@ class Options(BaseModel):
             points=self.points,
             weights=self.weights,
             seed=self.seed,
+            uniform=self.uniform,
             workers=self.workers,
             plan=Plan.untrained() if self.ptq_only else Plan.of_steps(self.qat_steps),
         )

@@ -122,7 +122,7 @@ def _start_uniform(session: Session, jobs: Jobs) -> Uniforms:
     plan = request.plan
     futures: dict[WeightMode, Future[tuple[Snapshot, float]]] = {}
     for mode in UNIFORM:
-        if mode not in session.hardware.table.modes:
+        if not request.uniform or mode not in session.hardware.table.modes:
             continue
         name, asked = f"uniform-{mode.bits}", {"steps": plan.total_steps, "seed": request.seed}
         known = journal.read(name, asked)

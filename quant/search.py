@@ -72,6 +72,7 @@ def main(
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
     weights: Annotated[Path | None, typer.Option(help="safetensors; the shipped ones")] = None,
     qat_steps: Annotated[int, typer.Option(help="training steps in all")] = 400,
+    uniform: Annotated[bool, typer.Option(help="measure uniform bits, too")] = True,
     workers: Annotated[int, typer.Option(help="processes beside this one")] = 2,
     resume: Annotated[
         Path | None, typer.Option(help="folder of a stopped search; takes all its options")

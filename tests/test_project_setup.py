@@ -20,8 +20,8 @@ with_the_tested_torch = pytest.mark.skipif(
     TORCH_FROM.exists() and TORCH_FROM.read_text() != "", reason="torch was chosen with TORCH="
 )
 TARGETS = [
-    "help", "search", "test", "synth", "compare", "blind", "sta", "compose", "parts", "verilog",
-    "fpga", "formal", "mutate", "throughput", "lint", "clean",
+    "help", "search", "bench-search", "test", "synth", "compare", "blind", "sta", "compose",
+    "parts", "verilog", "fpga", "formal", "mutate", "throughput", "lint", "clean",
 ]  # fmt: skip
 
 
@@ -91,7 +91,9 @@ def test_the_search_needs_neither_simulator_nor_yosys() -> None:
 
 
 def test_help_lists_every_target() -> None:
-    listed = re.findall(r"^make (\w+) ", run("make", "--no-print-directory").stdout, re.MULTILINE)
+    listed = re.findall(
+        r"^make ([\w-]+) ", run("make", "--no-print-directory").stdout, re.MULTILINE
+    )
     assert listed == TARGETS
 
 
