@@ -31,15 +31,16 @@ from quant.options import DEFAULT_TABLE, Options
 
 ROOT = Path(__file__).parent.parent.parent
 CODE = (
-    "quant/*.py",
-    "quant/bench/order.py",
+    "quant/**/*.py",
+    "hw/config.py",
     "hw/precision.py",
     "hw/schedule.py",
     "synth/table.py",
     "synth/features.py",
     "synth/costs/*.py",
 )
-"""Sources that a result may depend on."""
+"""Sources that a result may depend on; of `quant.bench` what measures, not what lists and draws."""
+MEASURES = ("order.py", "work.py")
 PACKAGES = ("numpy", "torch", "scipy", "safetensors", "pydantic")
 RECORD = "{slug}-{key}.json"
 
@@ -142,7 +143,8 @@ def digests(setup: Setup) -> dict[str, str]:
     _ = images.train
     code = hashlib.sha256()
     for path in sorted(path for pattern in CODE for path in ROOT.glob(pattern)):
-        code.update(f"{path.relative_to(ROOT)} {sha256(path)}\n".encode())
+        if path.parent != Path(__file__).parent or path.name in MEASURES:
+            code.update(f"{path.relative_to(ROOT)} {sha256(path)}\n".encode())
     return {"code": code.hexdigest(), "table": sha256(setup.table), **images.sha256}
 
 
