@@ -3,13 +3,13 @@
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search bench-search test synth compare blind sta compose parts verilog fpga formal mutate throughput lint clean
+.PHONY: help search bench-search test synth compare blind sta compose parts verilog fpga formal mutate throughput cosim bench-ptq lint clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 search: ## Search the bits of every layer of a trained network (DATA=folder MODEL=name ARGS="...")
 	@.ci/setup quant $(if $(DATA)$(findstring --data,$(ARGS)),,data)
@@ -67,6 +67,18 @@ mutate: ## Break the gateware in hundreds of places and see the benches' vectors
 throughput: ## Run matrix products and the shipped networks on the accelerator's RTL, half an hour (ARGS="...")
 	@.ci/setup sim simulator cocotb yosys
 	$(VENV) python -m sim.throughput $(ARGS)
+
+cosim: ## Run whole images of both searched networks on the RTL, and measure their energy gate by gate (ARGS="--images 8")
+	@.ci/setup sim simulator cocotb yosys compiler
+	@.ci/setup synth
+	for network in resnet8 dscnn; do \
+	  $(VENV) python -m sim.cosim sim/networks/$$network -o docs/cosim-$$network.json $(ARGS) && \
+	  $(VENV) python -m synth.network sim/networks/$$network -o docs/energy-$$network.json || exit; \
+	done
+
+bench-ptq: ## Weight optimisers side by side, in docs/ptq-bench.json and .md, half an hour (ARGS="...")
+	@.ci/setup quant data
+	OMP_NUM_THREADS=1 $(VENV) python -m quant.ptq.bench $(ARGS)
 
 lint: ## Check style, format, types and imports
 	@.ci/setup dev

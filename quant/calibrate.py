@@ -7,6 +7,8 @@ from torch import nn
 
 from quant.batches import train_batches
 from quant.data import ImageSet
+from quant.device import device_of
+from quant.errors import QuantError
 from quant.layers import QuantNetwork
 from quant.quantizer import ActQuantizer
 
@@ -38,9 +40,10 @@ def reestimate_norms(
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches seen
+    device = device_of(network)
     network.train()
     for images, _ in train_batches(data, steps=batches, seed=seed, augment=False):
-        network(images)
+        network(images.to(device))
     network.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -69,14 +72,26 @@ def fit_activations(
         Clip, per tensor.
     seed : int
         Seed of the choice of images.
+
+    Raises
+    ------
+    QuantError
+        If a tensor is computed for none of the images.
     """
+    device = device_of(network)
     quantizers = [m for m in network.modules() if isinstance(m, ActQuantizer)]
     network.eval()
     for quantizer in quantizers:
         quantizer.observing = True
         quantizer.samples = []
     for images, _ in train_batches(data, steps=batches, seed=seed, augment=False):
-        network(images)
+        network(images.to(device))
     for quantizer in quantizers:
         quantizer.observing = False
         quantizer.fit(percentile)
+    for tensor in network.act_quantizers:
+        if network.act_quantizer(tensor).range is None:
+            raise QuantError(
+                f"{tensor}: must be computed for some of the images of calibration, not for none; "
+                "take control flow that depends on data out of forward()"
+            )

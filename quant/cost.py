@@ -9,6 +9,7 @@ import numpy as np
 
 from hw.config import ArrayConfig
 from hw.precision import WeightMode
+from quant.errors import QuantError
 from quant.graph import Layer
 from quant.operands import LayerSample
 from synth.features import Features, features
@@ -60,17 +61,19 @@ class Prices:
         ------
         CostTableError
             If the hardware lacks a layer's precision.
+        QuantError
+            If a layer does not fit the array; names it.
         """
-        hardware = self.table.array if array is None else array
-        return {
-            layer.name: self.table.layer_cost(
-                layer.shape,
-                bits[layer.name],
-                array=array,
-                features=self._features(layer.name, bits[layer.name], hardware),
-            )
-            for layer in self.layers
-        }
+        return {layer.name: self._cost(layer, bits[layer.name], array) for layer in self.layers}
+
+    def _cost(self, layer: Layer, mode: WeightMode, array: Hardware | None) -> LayerCost:
+        features = self._features(layer.name, mode, array or self.table.array)
+        try:
+            return self.table.layer_cost(layer.shape, mode, array=array, features=features)
+        except ValueError as error:
+            raise QuantError(
+                f"{layer.name}: {error}; take the cost table of an array made for it"
+            ) from error
 
     def network_cost(
         self, bits: Mapping[str, WeightMode], *, array: Hardware | None = None

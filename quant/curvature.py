@@ -9,7 +9,8 @@ network's own outputs; perturbations are those of the weights with batch norm ap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -56,22 +57,18 @@ def hutchinson(
 ) -> dict[str, float]:
     """Trace of each layer's block of the Hessian of the mean cross-entropy, estimated."""
     weights = [_weight(network, name) for name in names]
-    needed = [weight.requires_grad for weight in weights]
-    for weight in weights:
-        weight.requires_grad_(True)
-    loss = functional.cross_entropy(network.module.eval()(images), labels)
-    gradients = torch.autograd.grad(loss, weights, create_graph=True)
     generator = torch.Generator().manual_seed(seed)
     sums = dict.fromkeys(names, 0.0)
-    # layer by layer: signs on all layers at once would cost less, but the blocks between layers,
-    # whose mean is 0, would drown the estimate
-    for name, weight, gradient in zip(names, weights, gradients, strict=True):
-        for _ in range(VECTORS):
-            sign = _signs(weight, generator)
-            (product,) = torch.autograd.grad(gradient, weight, sign, retain_graph=True)
-            sums[name] += float((sign * product).sum()) / VECTORS
-    for weight, before in zip(weights, needed, strict=True):
-        weight.requires_grad_(before)
+    with _differentiable(weights):
+        loss = functional.cross_entropy(network.module.eval()(images), labels)
+        gradients = torch.autograd.grad(loss, weights, create_graph=True)
+        # layer by layer: signs on all layers at once would cost less, but the blocks between
+        # layers, whose mean is 0, would drown the estimate
+        for name, weight, gradient in zip(names, weights, gradients, strict=True):
+            for _ in range(VECTORS):
+                sign = _signs(weight, generator)
+                (product,) = torch.autograd.grad(gradient, weight, sign, retain_graph=True)
+                sums[name] += float((sign * product).sum()) / VECTORS
     return sums
 
 
@@ -92,23 +89,19 @@ def fisher(
         Of the labels, drawn from the network's outputs.
     """
     weights = {name: _weight(network, name) for name in choices}
-    needed = [weight.requires_grad for weight in weights.values()]
-    for weight in weights.values():
-        weight.requires_grad_(True)
     generator = torch.Generator().manual_seed(seed)
     squares = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    for image in images:
-        logits = network.module.eval()(image[None])  # [1, classes]
-        label = torch.multinomial(
-            functional.softmax(logits.detach(), dim=1), 1, generator=generator
-        )
-        loss = functional.cross_entropy(logits, label[0])
-        for name, gradient in zip(
-            weights, torch.autograd.grad(loss, list(weights.values())), strict=True
-        ):
-            squares[name] += gradient.square() / len(images)
-    for weight, before in zip(weights.values(), needed, strict=True):
-        weight.requires_grad_(before)
+    with _differentiable(weights.values()):
+        for image in images:
+            logits = network.module.eval()(image[None])  # [1, classes]
+            label = torch.multinomial(
+                functional.softmax(logits.detach(), dim=1), 1, generator=generator
+            )
+            loss = functional.cross_entropy(logits, label[0])
+            for name, gradient in zip(
+                weights, torch.autograd.grad(loss, list(weights.values())), strict=True
+            ):
+                squares[name] += gradient.square() / len(images)
     return {
         name: {
             mode: 0.5 * float((squares[name] * perturbation(weights[name], mode).square()).sum())
@@ -130,6 +123,19 @@ def _weight(network: Network, name: str) -> Tensor:
     layer = network.module.get_submodule(name)
     assert isinstance(layer, WeightLayer)
     return layer.weight
+
+
+@contextmanager
+def _differentiable(weights: Collection[Tensor]) -> Iterator[None]:
+    """Let gradients flow to weights, and leave them as they were."""
+    needed = [weight.requires_grad for weight in weights]
+    for weight in weights:
+        weight.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for weight, before in zip(weights, needed, strict=True):
+            weight.requires_grad_(before)
 
 
 def _signs(weight: Tensor, generator: torch.Generator) -> Tensor:

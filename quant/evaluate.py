@@ -7,13 +7,16 @@ from torch import nn
 
 from quant.batches import eval_batches
 from quant.data import ImageSet
+from quant.device import device_of
 
 
 @torch.no_grad()
 def accuracy(model: nn.Module, data: ImageSet, *, batch: int = 100) -> float:
     """Return the top-1 accuracy, a fraction; the network is left in evaluation mode."""
     model.eval()
+    device = device_of(model)
     correct = 0
     for images, labels in eval_batches(data, size=batch):
-        correct += int((model(images).argmax(dim=1) == labels).sum())
+        logits = model(images.to(device))
+        correct += int((logits.argmax(dim=1) == labels.to(device)).sum())
     return correct / len(data)

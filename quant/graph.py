@@ -1,106 +1,60 @@
 """Tracing a network: its quantisable layers, batch-norm pairs and shared activation tensors.
 
-Tracing is `torch.fx`; a network that it cannot follow is refused by the name of the place.
+Tracing is `torch.fx`; where it cannot follow, `quant.hooks` does without. What the array has no
+operation for is kept in the graph, in float, and noted.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import operator
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 
-from hw.schedule import GemmShape
 from quant.errors import QuantError
-
-WeightLayer = nn.Conv2d | nn.Linear
-Norm = nn.BatchNorm1d | nn.BatchNorm2d
-
-_ADDS: set[Any] = {operator.add, operator.iadd, torch.add, "add", "add_"}
-_RELUS: set[Any] = {functional.relu, torch.relu, "relu", "relu_"}
-_FLATTENS: set[Any] = {torch.flatten, "flatten"}
-_KINDS: tuple[tuple[str, type[nn.Module] | tuple[type[nn.Module], ...]], ...] = (
-    ("layer", (nn.Conv2d, nn.Linear)),
-    ("norm", (nn.BatchNorm1d, nn.BatchNorm2d)),
-    ("relu", nn.ReLU),
-    ("pool", (nn.AvgPool2d, nn.AdaptiveAvgPool2d)),
-    ("pass", (nn.MaxPool2d, nn.Flatten)),
-    ("nothing", (nn.Identity, nn.Dropout)),
+from quant.network import (
+    Gap,
+    Layer,
+    Network,
+    Norm,
+    Note,
+    WeightLayer,
+    array_notes,
+    float_notes,
+    folded,
+    gemm_shape,
+    norm_affine,
+    obstacle,
 )
-_PASS_ON = ("pass", "nothing")
+from quant.operations import (
+    ON_ARRAY,
+    Kind,
+    holds_maps,
+    is_map,
+    is_plain,
+    kinds_of,
+    out_of_place,
+    parameters_read,
+    read_maps,
+    values_of,
+)
+from quant.tracing import check_same, probe_images, run, symbolic
 
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """One quantisable layer.
-
-    Parameters
-    ----------
-    name : str
-        Module path.
-    shape : GemmShape
-        Matrix products of one inference.
-    source : str
-        Tensor that the layer reads; layers of equal source share its activation quantiser.
-    norm : str, optional
-        Module path of the batch norm that follows, and that is folded into the layer.
-    """
-
-    name: str
-    shape: GemmShape
-    source: str
-    norm: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Network:
-    """A traced network.
-
-    Parameters
-    ----------
-    module : fx.GraphModule
-        The float network, a copy, in evaluation mode.
-    layers : tuple of Layer
-        In order of execution.
-    sites : mapping of fx node name to tensor name
-        Nodes whose value is quantised: what leaves the array or another operation, after its
-        batch norm and ReLU, and the image, but not the logits.
-    rectified : frozenset of str
-        Names of the tensors that a ReLU made.
-    """
-
-    module: fx.GraphModule
-    layers: tuple[Layer, ...]
-    sites: Mapping[str, str]
-    rectified: frozenset[str]
-
-    def layer(self, name: str) -> Layer:
-        """Return a layer by name."""
-        return next(layer for layer in self.layers if layer.name == name)
-
-    def weight(self, name: str) -> Tensor:
-        """Weights of a layer before folding, float [M, ...]."""
-        layer = self.module.get_submodule(name)
-        assert isinstance(layer, WeightLayer)
-        return layer.weight.detach()
-
-    def folded(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Weights float [M, ...] and biases float [M] of all layers, batch norms folded in."""
-        result = {}
-        for layer in self.layers:
-            norm = self.module.get_submodule(layer.norm) if layer.norm else None
-            weight_layer = self.module.get_submodule(layer.name)
-            assert isinstance(weight_layer, WeightLayer)
-            assert norm is None or isinstance(norm, Norm)
-            result[layer.name] = folded(weight_layer, norm)
-        return result
+__all__ = [
+    "Layer",
+    "Network",
+    "Norm",
+    "Note",
+    "WeightLayer",
+    "folded",
+    "gemm_shape",
+    "norm_affine",
+    "trace",
+]
 
 
 def trace(model: nn.Module, example: Tensor) -> Network:
@@ -116,200 +70,214 @@ def trace(model: nn.Module, example: Tensor) -> Network:
     Returns
     -------
     Network
+        Its `notes` tell what has no integer form.
 
     Raises
     ------
     QuantError
-        If tracing fails or an operation is not supported; names the module or node.
+        If tracing fails, the graph gives something else than the network, or nothing is there to
+        quantise; names the module and line.
     """
     model = copy.deepcopy(model).eval()
-    module = _symbolic(model)
-    kinds = {node: _kind(node, module) for node in module.graph.nodes}
-    for node in list(module.graph.nodes):
-        if kinds[node] == "nothing":
-            node.replace_all_uses_with(node.all_input_nodes[0])
-            module.graph.erase_node(node)
-    module.recompile()
-    nodes = list(module.graph.nodes)
-    _check_single_use(nodes, kinds)
-    shapes = _shapes(module, example)
-    sites = {node.name: _tensor_name(node) for node in nodes if _is_site(node, kinds)}
-    norms = _norms(nodes, kinds)
-    layers = tuple(
-        Layer(
-            name=str(node.target),
-            shape=gemm_shape(module.get_submodule(str(node.target)), shapes[node.name]),
-            source=_source(node, sites, kinds),
-            norm=norms.get(node),
-        )
-        for node in nodes
-        if kinds[node] == "layer"
-    )
+    images = probe_images(example)
+    expected = run(model, images)  # before its modules are made to work out of place
+    module = symbolic(model)
+    out_of_place(module)
+    check_same(module, images, expected)
+    graph = _Graph(module, example)
+    layers = tuple(graph.layers(images=len(example)))
     if not layers:
         raise QuantError("network must have a Conv2d or Linear layer, not none")
-    rectified = {sites[n.name] for n in nodes if n.name in sites and kinds[n] == "relu"}
+    notes = tuple(graph.notes(model, layers))
     return Network(
         module=module,
         layers=layers,
-        sites=MappingProxyType(sites),
-        rectified=frozenset(rectified),
+        sites=MappingProxyType(graph.sites),
+        rectified=graph.rectified,
+        notes=notes,
+        plain=graph.plain and not notes,
     )
 
 
-def gemm_shape(layer: nn.Module, output: tuple[int, ...]) -> GemmShape:
-    """Matrix products of a layer that gives an output of shape [N, M, H, W] or [N, M]."""
-    if isinstance(layer, nn.Conv2d):
-        return GemmShape(
-            pixels=math.prod(output[2:]),
-            depth=layer.in_channels // layer.groups * math.prod(layer.kernel_size),
-            outputs=layer.out_channels // layer.groups,
-            groups=layer.groups,
-        )
-    if isinstance(layer, nn.Linear):
-        return GemmShape(
-            pixels=math.prod(output[1:-1]), depth=layer.in_features, outputs=layer.out_features
-        )
-    raise TypeError(f"layer must be Conv2d or Linear, not {type(layer).__name__}")
-
-
-def folded(layer: WeightLayer, norm: Norm | None) -> tuple[Tensor, Tensor]:
-    """Fold a batch norm into the layer before it (arXiv 1806.08342, section 3.2.2).
+class _Graph:
+    """A traced graph with what is known of its nodes.
 
     Parameters
     ----------
-    layer : Conv2d or Linear
-    norm : BatchNorm1d or BatchNorm2d, optional
-
-    Returns
-    -------
-    float [M, ...], float [M]
-        Weight and bias that give what both gave with the running statistics.
+    module : fx.GraphModule
+        Changed: operations that do nothing go.
+    example : float [N, C, H, W]
+        An input.
     """
-    weight = layer.weight.detach()
-    bias = torch.zeros(weight.shape[0]) if layer.bias is None else layer.bias.detach()
-    if norm is None:
-        return weight.clone(), bias.clone()
-    gain, offset = norm_affine(norm)
-    return weight * gain.reshape(-1, *[1] * (weight.ndim - 1)), bias * gain + offset
 
+    def __init__(self, module: fx.GraphModule, example: Tensor) -> None:
+        self.module = module
+        self.values = values_of(module, example)
+        self.kinds = kinds_of(module, self.values)
+        self._erase()
+        for node in [n for n, kind in self.kinds.items() if kind is Kind.LAYER]:
+            node.args, node.kwargs = (node.all_input_nodes[0],), {}  # whatever it was called by
+        self.unfolded: dict[str, str] = {}
+        self.norms = self._norms()
+        self.calls = Counter(n.target for n, kind in self.kinds.items() if kind is Kind.LAYER)
+        names = self._tensor_names()
+        self.sites = {node.name: names[node] for node in self.kinds if self._is_site(node)}
 
-def norm_affine(norm: Norm) -> tuple[Tensor, Tensor]:
-    """Gain and offset, float [M] each, that a batch norm applies in evaluation mode."""
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert variance is not None
-    gain = norm.weight.detach() / torch.sqrt(variance + norm.eps)
-    return gain, norm.bias.detach() - mean * gain
+    @property
+    def rectified(self) -> frozenset[str]:
+        """Tensors that ReLUs made, and nothing else."""
+        made: dict[str, set[Kind]] = {}
+        for node, kind in self.kinds.items():
+            if node.name in self.sites:
+                made.setdefault(self.sites[node.name], set()).add(kind)
+        return frozenset(tensor for tensor, by in made.items() if by == {Kind.RELU})
 
+    @property
+    def plain(self) -> bool:
+        """Whether each operation is one that an integer network can be written of."""
+        once = max(self.calls.values(), default=0) == 1
+        return once and all(is_plain(node, k, self.module) for node, k in self.kinds.items())
 
-class _NamingTracer(fx.Tracer):
-    """Remembers the module that is being traced, for errors."""
+    def layers(self, *, images: int) -> Iterator[Layer]:
+        """Yield the layers in order of execution, each once."""
+        calls: dict[str, list[fx.Node]] = {}
+        for node, kind in self.kinds.items():
+            if kind is Kind.LAYER:
+                calls.setdefault(str(node.target), []).append(node)
+        for name, nodes in calls.items():
+            module = self.module.get_submodule(name)
+            shapes = [gemm_shape(module, self.values[n].shape, images=images) for n in nodes]
+            yield Layer(
+                name=name,
+                shape=replace(shapes[0], pixels=sum(shape.pixels for shape in shapes)),
+                source=self.sites[self._origin(nodes[0]).name],
+                norm=self.norms.get(name),
+            )
 
-    place = "network"
+    def notes(self, model: nn.Module, layers: tuple[Layer, ...]) -> Iterator[Note]:
+        """Yield what has no integer form."""
+        yield from array_notes(model, layers)
+        for name, reason in self.unfolded.items():
+            yield Note(gap=Gap.UNFOLDED, place=name, text=f"batch norm stays in float: {reason}")
+        others: dict[str, list[str]] = {}
+        for node, kind in self.kinds.items():
+            picks = node.target is operator.getitem
+            computes = kind is Kind.OTHER and self._reads_maps(node) and not picks
+            if computes and node.target not in self.unfolded:
+                others.setdefault(_operation(node, self.module), []).append(_path(node))
+        for operation, places in others.items():
+            more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+            text = f"no operation of the array, computed in float: {places[0]}{more}"
+            yield Note(gap=Gap.OFF_ARRAY, place=operation, text=text)
+        quantised = {layer.name for layer in layers}
+        read = parameters_read(self.module)
+        reasons: dict[str, str | None] = dict.fromkeys(quantised)
+        for name, found in model.named_modules():
+            if isinstance(found, WeightLayer) and name not in quantised:
+                apart = "its weight is read without calling it" if name in read else None
+                reasons[name] = obstacle(found) or apart or "it is not called"
+        yield from float_notes(model, reasons)
 
-    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        before, self.place = self.place, self.path_of_module(m)
-        result = super().call_module(m, forward, args, kwargs)
-        self.place = before
-        return result
+    def _reads_maps(self, node: fx.Node) -> bool:
+        return holds_maps(self.values[node]) and bool(read_maps(node, self.values))
 
+    def _erase(self) -> None:
+        for node in [n for n, kind in self.kinds.items() if kind is Kind.NOTHING]:
+            node.replace_all_uses_with(read_maps(node, self.values)[0])
+        self.module.graph.eliminate_dead_code()
+        self.module.recompile()
+        left = set(self.module.graph.nodes)
+        self.kinds = {n: k for n, k in self.kinds.items() if n in left and k is not Kind.NOTHING}
 
-def _symbolic(model: nn.Module) -> fx.GraphModule:
-    tracer = _NamingTracer()
-    try:
-        graph = tracer.trace(model)
-    except Exception as error:  # forward() may raise anything when it meets a symbolic value
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise QuantError(
-            f"{tracer.place}: must be traceable by torch.fx, not: {reason}; take control flow that "
-            "depends on data out of forward()"
-        ) from error
-    return fx.GraphModule(model, graph)
+    def _users(self, node: fx.Node) -> list[fx.Node]:
+        """Readers of a tensor's values; those of its shape do not count."""
+        return [
+            user
+            for user in node.users
+            if self.kinds[user] is Kind.OUTPUT or holds_maps(self.values[user])
+        ]
 
+    def _origin(self, node: fx.Node) -> fx.Node:
+        """Return the operation that made the values that a node reads."""
+        before = read_maps(node, self.values)[0]
+        return self._origin(before) if self.kinds[before] is Kind.PASS else before
 
-def _kind(node: fx.Node, module: fx.GraphModule) -> str:
-    """Return what a node does: image, output, add, or one of the kinds above."""
-    if node.op == "placeholder":
-        return "image"
-    if node.op == "output":
-        return "output"
-    if node.op == "call_module":
-        called = module.get_submodule(str(node.target))
-        for kind, classes in _KINDS:
-            if isinstance(called, classes):
-                return kind
-        what = type(called).__name__
-    else:
-        for kind, targets in (("add", _ADDS), ("relu", _RELUS), ("pass", _FLATTENS)):
-            if node.target in targets and len(node.all_input_nodes) == 1 + (kind == "add"):
-                return kind
-        what = f"{node.op} {getattr(node.target, '__name__', node.target)}"
-    known = "Conv2d, Linear, batch norm, ReLU, addition, pooling, flatten, dropout"
-    raise QuantError(f"{node.name}: operation must be one of {known}, not {what}")
-
-
-def _check_single_use(nodes: list[fx.Node], kinds: Mapping[fx.Node, str]) -> None:
-    seen: set[str] = set()
-    for node in nodes:
-        if kinds[node] in ("layer", "norm"):
-            if str(node.target) in seen:
-                raise QuantError(f"{node.target}: layer must be called once, not several times")
-            seen.add(str(node.target))
-
-
-def _norms(nodes: list[fx.Node], kinds: Mapping[fx.Node, str]) -> dict[fx.Node, str]:
-    result = {}
-    for node in nodes:
-        if kinds[node] == "norm":
-            before = node.all_input_nodes[0]
-            if kinds[before] != "layer" or len(before.users) != 1:
-                raise QuantError(
-                    f"{node.target}: batch norm must follow a layer of its own to be folded, "
-                    f"not {before.name}"
+    def _norms(self) -> dict[str, str]:
+        """Batch norms to fold, by layer; the others become operations in float."""
+        layers: dict[str, set[str | None]] = {}
+        norms: dict[str, set[str]] = {}
+        for node, kind in self.kinds.items():
+            if kind is Kind.LAYER:
+                users = self._users(node)
+                alone = len(users) == 1 and self.kinds[users[0]] is Kind.NORM
+                layers.setdefault(str(node.target), set()).add(
+                    str(users[0].target) if alone else None
                 )
-            result[before] = str(node.target)
-    return result
+            elif kind is Kind.NORM:
+                before = node.all_input_nodes[0]
+                lone = self.kinds[before] is Kind.LAYER and len(self._users(before)) == 1
+                reads = str(before.target) if lone else f" {_path(before)}"
+                norms.setdefault(str(node.target), set()).add(reads)
+        pairs = {
+            next(iter(reads)): norm
+            for norm, reads in norms.items()
+            if len(reads) == 1 and layers.get(next(iter(reads))) == {norm}
+        }
+        for node, kind in self.kinds.items():
+            if kind is Kind.NORM and str(node.target) not in pairs.values():
+                self.kinds[node] = Kind.OTHER
+                found = " and ".join(sorted(name.strip() for name in norms[str(node.target)]))
+                self.unfolded[str(node.target)] = (
+                    f"it must read a layer that nothing else reads, not {found}"
+                )
+        return pairs
+
+    def _tensor_names(self) -> dict[fx.Node, str]:
+        """Names of all values; those that one layer reads in several calls have one name."""
+        seen: Counter[str] = Counter()
+        names = {}
+        for node in self.kinds:
+            path = _path(node)
+            seen[path] += 1
+            names[node] = path if seen[path] == 1 else f"{path}:{seen[path]}"
+        for target, count in self.calls.items():
+            if count > 1:
+                read = [self._origin(n) for n in self.kinds if n.target == target]
+                old = {names[n] for n in read}
+                names |= {n: names[read[0]] for n, name in names.items() if name in old}
+        return names
+
+    def _is_site(self, node: fx.Node) -> bool:
+        """Whether a node's value is quantised.
+
+        What leaves the array is, after batch norm and ReLU, and what it reads. What goes into a
+        concatenation and nowhere else gets the scale of the whole.
+        """
+        kind, users = self.kinds[node], self._users(node)
+        if kind in (Kind.PASS, Kind.OUTPUT) or not is_map(self.values[node]):
+            return False
+        single = self.kinds[users[0]] if len(users) == 1 else None
+        if single in (Kind.NORM, Kind.RELU, Kind.CLIP, Kind.CAT):
+            return False
+        readers = set(self._readers(node))
+        if kind is Kind.OTHER:
+            return not readers.isdisjoint(ON_ARRAY)
+        return not readers <= {Kind.OUTPUT}
+
+    def _readers(self, node: fx.Node) -> Iterator[Kind]:
+        """Kinds of the operations that read a value, or what of it is passed on."""
+        for user in self._users(node):
+            if self.kinds[user] is Kind.PASS:
+                yield from self._readers(user)
+            else:
+                yield self.kinds[user]
 
 
-def _is_site(node: fx.Node, kinds: Mapping[fx.Node, str]) -> bool:
-    """Whether a node's value is quantised: the last of layer, batch norm and ReLU."""
-    if kinds[node] in (*_PASS_ON, "output"):
-        return False
-    users = [kinds[user] for user in node.users]
-    return users not in (["norm"], ["relu"]) and set(users) != {"output"}
+def _operation(node: fx.Node, module: fx.GraphModule) -> str:
+    if node.op == "call_module":
+        return type(module.get_submodule(str(node.target))).__name__
+    return str(getattr(node.target, "__name__", node.target))
 
 
-def _source(node: fx.Node, sites: Mapping[str, str], kinds: Mapping[fx.Node, str]) -> str:
-    before = node.all_input_nodes[0]
-    while kinds[before] in _PASS_ON:
-        before = before.all_input_nodes[0]
-    return sites[before.name]
-
-
-def _tensor_name(node: fx.Node) -> str:
+def _path(node: fx.Node) -> str:
     return str(node.target) if node.op in ("call_module", "placeholder") else node.name
-
-
-class _ShapeRecorder(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.shapes: dict[str, tuple[int, ...]] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if isinstance(value, Tensor):
-            self.shapes[n.name] = tuple(value.shape)
-        return value
-
-
-@torch.no_grad()
-def _shapes(module: fx.GraphModule, example: Tensor) -> dict[str, tuple[int, ...]]:
-    recorder = _ShapeRecorder(module)
-    try:
-        recorder.run(example)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise QuantError(
-            f"network must accept an input of shape {tuple(example.shape)}, not: {reason}"
-        ) from error
-    return recorder.shapes

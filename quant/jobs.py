@@ -10,34 +10,26 @@ import multiprocessing
 import os
 import signal
 import threading
+from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 
-class Jobs(Protocol):
+class Jobs(AbstractContextManager["Jobs", None]):
     """Runs jobs; a context manager that ends its workers."""
 
+    @abstractmethod
     def submit(self, function: Callable[..., Result], *args: Any) -> Future[Result]:
         """Start a job or put it into the queue."""
 
-    def __enter__(self) -> Self:
-        """Enter."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End all workers."""
-
-
-class InProcess:
+class InProcess(Jobs):
     """Runs each job at once, here."""
 
     def submit(self, function: Callable[..., Result], *args: Any) -> Future[Result]:
@@ -49,20 +41,11 @@ class InProcess:
             future.set_exception(error)
         return future
 
-    def __enter__(self) -> Self:
-        """Enter."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Nothing to end."""
 
 
-class LocalProcesses:
+class LocalProcesses(Jobs):
     """Runs jobs in spawned processes of this machine, which end when this process does.
 
     However it ends: each worker watches this process, so that neither an error nor SIGTERM nor
@@ -86,10 +69,6 @@ class LocalProcesses:
     def submit(self, function: Callable[..., Result], *args: Any) -> Future[Result]:
         """Put a job into the queue."""
         return self._pool.submit(function, *args)
-
-    def __enter__(self) -> Self:
-        """Enter."""
-        return self
 
     def __exit__(
         self,

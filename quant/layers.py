@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,15 +15,19 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from hw.precision import WeightMode
-from quant.graph import Network, Norm, WeightLayer, norm_affine
+from quant.inplace import FoldedNorm, in_place, replace_everywhere
+from quant.lsq import fake_quantise_at
+from quant.network import InPlaceNetwork, Network, Norm, WeightLayer, norm_affine
 from quant.quantizer import (
     IMAGE_RANGE,
+    LEAST_SCALE,
     ActQuantizer,
     ActRange,
     fake_quantise_weight,
     quantise_weight,
     weight_scale,
 )
+from quant.scales import Scales
 
 Bits = Mapping[str, WeightMode]
 """Precision of each layer, by name."""
@@ -79,9 +85,16 @@ class QuantLayer(nn.Module):
     norm : batch norm, optional
         That of the layer's output; copied.
     mode : WeightMode
-        Precision; may be changed at any time.
+        Precision; may be changed at any time, which derives the scales anew.
     narrow : bool
         Whether the most negative integer stays unused.
+    scales : Scales
+        Where the scales come from.
+
+    Attributes
+    ----------
+    scale : Parameter, float [M], optional
+        Scales of their own; None where they follow the weights (`Scales.MIN_MAX`, nothing set).
     """
 
     def __init__(
@@ -91,14 +104,96 @@ class QuantLayer(nn.Module):
         *,
         mode: WeightMode = WeightMode.W8,
         narrow: bool = False,
+        scales: Scales = Scales.MIN_MAX,
     ) -> None:
         super().__init__()
         self.layer = copy.deepcopy(layer)
         self.norm = copy.deepcopy(norm)
-        self.mode = mode
         self.narrow = narrow
+        self.scales = scales
+        self.scale: nn.Parameter | None
+        self.register_parameter("scale", None)
         if self.norm is not None:
             self._make_gains_positive(self.norm)
+        self._mode = mode
+        self.derive_scale()
+
+    @property
+    def mode(self) -> WeightMode:
+        """Precision of the weights."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: WeightMode) -> None:
+        if mode is not self._mode:
+            self._mode = mode
+            self.derive_scale()
+
+    @contextmanager
+    def at(self, mode: WeightMode) -> Iterator[None]:
+        """Have another precision for a while, by the rule; then precision and scales as before."""
+        mode_before, scale_before = self._mode, self.scale
+        self.mode = mode
+        try:
+            yield
+        finally:
+            self._mode, self.scale = mode_before, scale_before
+
+    def derive_scale(self) -> None:
+        """Go back to the scales that the rule gives to the weights as they are."""
+        if self.scales is Scales.MIN_MAX:
+            self.scale = None
+        else:
+            self.set_scale(self._rule())
+
+    def set_scale(self, scale: Tensor) -> None:
+        """Give the layer scales of its own; they are trained where scales are learned.
+
+        Parameters
+        ----------
+        scale : float [M]
+            Of the weights as they are in `self.layer`; positive. Copied.
+
+        Raises
+        ------
+        ValueError
+            If its shape is another one or a scale is not positive and finite.
+        """
+        outputs = self.layer.weight.shape[0]
+        if scale.shape != (outputs,):
+            raise ValueError(f"scale must have shape ({outputs},), not {tuple(scale.shape)}")
+        if not bool((scale.isfinite() & (scale > 0)).all()):
+            raise ValueError("scale must be positive and finite in every channel")
+        learned = self.scales is Scales.LEARNED
+        self.scale = nn.Parameter(scale.detach().clone(), requires_grad=learned)
+
+    def start_from(self, weight: Tensor, scale: Tensor) -> None:
+        """Take weights and their scales from elsewhere, for example from GPTQ.
+
+        Parameters
+        ----------
+        weight : float [M, ...]
+            In place of `self.layer.weight`: before folding, and with the signs that a batch norm
+            of positive gains makes; copied.
+        scale : float [M]
+            As in `set_scale`.
+
+        Raises
+        ------
+        ValueError
+            If a shape is another one or a scale is not positive and finite.
+        """
+        if weight.shape != self.layer.weight.shape:
+            raise ValueError(
+                f"weight must have shape {tuple(self.layer.weight.shape)}, "
+                f"not {tuple(weight.shape)}"
+            )
+        self.set_scale(scale)
+        with torch.no_grad():
+            self.layer.weight.copy_(weight)
+
+    def _rule(self) -> Tensor:
+        return weight_scale(self.layer.weight, self.mode, narrow=self.narrow)
 
     @torch.no_grad()
     def _make_gains_positive(self, norm: Norm) -> None:
@@ -112,16 +207,21 @@ class QuantLayer(nn.Module):
 
     @torch.no_grad()
     def clamp_gains(self) -> None:
-        """Keep the gains of the batch norm positive; called after each training step."""
+        """Keep the batch norm's gains and own scales positive; called after each training step."""
         if self.norm is not None:
             self.norm.weight.clamp_(min=_LEAST_GAIN)
+        if self.scale is not None:
+            self.scale.clamp_(min=LEAST_SCALE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float activations to float sums, batch norm included."""
-        weight = fake_quantise_weight(self.layer.weight, self.mode, narrow=self.narrow)
+        weight, scale = self.layer.weight, self.scale
+        if scale is None:
+            weight = fake_quantise_weight(weight, self.mode, narrow=self.narrow)
+        else:
+            weight = fake_quantise_at(weight, scale, self.mode, narrow=self.narrow)
         if isinstance(self.layer, nn.Conv2d):
-            c = self.layer
-            y = functional.conv2d(x, weight, c.bias, c.stride, c.padding, c.dilation, c.groups)
+            y: Tensor = self.layer._conv_forward(x, weight, self.layer.bias)  # any padding
         else:
             y = functional.linear(x, weight, self.layer.bias)
         return y if self.norm is None else self.norm(y)
@@ -129,19 +229,65 @@ class QuantLayer(nn.Module):
     @torch.no_grad()
     def integers(self) -> LayerIntegers:
         """Return the layer's integers, scales and biases with the batch norm folded in."""
-        scale = weight_scale(self.layer.weight, self.mode, narrow=self.narrow)
+        scale = self._rule() if self.scale is None else self.scale.detach().clone()
         weight = quantise_weight(self.layer.weight, scale, self.mode, narrow=self.narrow)
         bias = torch.zeros_like(scale) if self.layer.bias is None else self.layer.bias
         if self.norm is not None:
             gain, offset = norm_affine(self.norm)
             scale, bias = scale * gain, bias * gain + offset
         return LayerIntegers(
-            weight=weight.to(torch.int8).numpy(), scale=scale.numpy(), bias=bias.detach().numpy()
+            weight=weight.to(torch.int8).cpu().numpy(),
+            scale=scale.cpu().numpy(),
+            bias=bias.detach().cpu().numpy(),
         )
 
 
+class InPlaceLayer(QuantLayer):
+    """A layer that stands where the float one was, and quantises its own input.
+
+    It has the attributes of the float layer, for code that asks for them.
+
+    Parameters
+    ----------
+    layer, norm, narrow, scales
+        As of `QuantLayer`.
+    quantizer : ActQuantizer
+        Of the input.
+    follower : FoldedNorm, optional
+        What stands where `norm` was.
+    """
+
+    def __init__(
+        self,
+        layer: WeightLayer,
+        norm: Norm | None,
+        *,
+        quantizer: ActQuantizer,
+        follower: FoldedNorm | None,
+        narrow: bool,
+        scales: Scales = Scales.MIN_MAX,
+    ) -> None:
+        super().__init__(layer, norm, narrow=narrow, scales=scales)
+        self.quantizer = quantizer
+        self.follower = follower
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map float activations, not yet quantised, to float sums, batch norm included."""
+        y = super().forward(self.quantizer(input))
+        if self.follower is not None:
+            self.follower.waiting.append(y)
+        return y
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an own attribute, or else the float layer's."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
+
+
 class QuantNetwork(nn.Module):
-    """A traced network with fake-quantised weights and activations.
+    """A network with fake-quantised weights and activations.
 
     Parameters
     ----------
@@ -151,11 +297,26 @@ class QuantNetwork(nn.Module):
         Precision of every layer.
     narrow : bool
         Whether the most negative weight integer stays unused.
+    scales : Scales
+        Where the scales of weights come from.
+
+    Attributes
+    ----------
+    plain : bool
+        As of the network.
     """
 
-    def __init__(self, network: Network, bits: Bits, *, narrow: bool = False) -> None:
+    def __init__(
+        self,
+        network: Network,
+        bits: Bits,
+        *,
+        narrow: bool = False,
+        scales: Scales = Scales.MIN_MAX,
+    ) -> None:
         super().__init__()
-        self.module, self.act_quantizers = _quantised(network, narrow=narrow)
+        self.module, self.act_quantizers = _quantised(network, narrow=narrow, scales=scales)
+        self.plain = network.plain
         self.layer_names = tuple(layer.name for layer in network.layers)
         self.sources = {layer.name: layer.source for layer in network.layers}
         self.set_bits(bits)
@@ -194,17 +355,26 @@ class QuantNetwork(nn.Module):
     def snapshot(self) -> Snapshot:
         """Copy what training and calibration change, and the precisions."""
         return Snapshot(
-            state={name: value.clone() for name, value in self.state_dict().items()},
+            state={n: value.to("cpu", copy=True) for n, value in self.state_dict().items()},
             ranges={name: self.act_quantizer(name).range for name in self.act_quantizers},
             bits=self.bits,
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot."""
+        """Go back to a snapshot; layers have scales of their own where they had them then."""
+        self.set_bits(snapshot.bits)
+        for name, layer in self.quant_layers():
+            scale = snapshot.state.get(f"module.{name}.scale")
+            if scale is None:
+                layer.scale = None
+            else:
+                layer.set_scale(scale)
         self.load_state_dict(snapshot.state)
+        for _, layer in self.quant_layers():
+            if layer.scale is None:
+                layer.derive_scale()
         for name, act_range in snapshot.ranges.items():
             self.act_quantizer(name).range = act_range
-        self.set_bits(snapshot.bits)
 
     def tensors(self) -> dict[str, Tensor]:
         """Integers, scales, biases and activation ranges, for a safetensors file.
@@ -242,21 +412,63 @@ def uniform_bits(network: Network, mode: WeightMode) -> dict[str, WeightMode]:
     return {layer.name: mode for layer in network.layers}
 
 
-def _quantised(network: Network, *, narrow: bool) -> tuple[fx.GraphModule, dict[str, str]]:
+def _quantised(
+    network: Network, *, narrow: bool, scales: Scales
+) -> tuple[nn.Module, dict[str, str]]:
+    """Return a quantised copy of a network and its quantisers' module paths by tensor."""
+    if isinstance(network, InPlaceNetwork):
+        return _replaced(network, narrow=narrow, scales=scales)
+    return _inserted(network, narrow=narrow, scales=scales)
+
+
+def _replaced(
+    network: InPlaceNetwork, *, narrow: bool, scales: Scales
+) -> tuple[nn.Module, dict[str, str]]:
+    """Put quantised layers into a copy of the network; returns quantiser paths by tensor."""
+    module = copy.deepcopy(network.module)
+    quantizers: dict[str, str] = {}
+    for layer in network.layers:
+        old = module.get_submodule(layer.name)
+        norm = module.get_submodule(layer.norm) if layer.norm else None
+        assert isinstance(old, WeightLayer)
+        assert norm is None or isinstance(norm, Norm)
+        fixed = IMAGE_RANGE if layer.name in network.image_layers else None
+        follower = None
+        if norm is not None:
+            follower = FoldedNorm(str(layer.norm), layer.name)
+            replace_everywhere(module, norm, follower)
+        new = InPlaceLayer(
+            old,
+            norm,
+            quantizer=ActQuantizer(rectified=False, fixed=fixed),
+            follower=follower,
+            narrow=narrow,
+            scales=scales,
+        )
+        replace_everywhere(module, old, new)
+        quantizers[layer.source] = f"{layer.name}.quantizer"
+    return in_place(module), quantizers
+
+
+def _inserted(
+    network: Network, *, narrow: bool, scales: Scales
+) -> tuple[fx.GraphModule, dict[str, str]]:
     """Put quantisers into a copy of the graph; returns their module paths by tensor."""
     module = copy.deepcopy(network.module)
+    assert isinstance(module, fx.GraphModule)
     nodes = {node.name: node for node in module.graph.nodes}
     quantizers: dict[str, str] = {}
-    for index, (node_name, tensor) in enumerate(network.sites.items()):
+    for node_name, tensor in network.sites.items():
         node = nodes[node_name]
-        is_image = node.op == "placeholder"
         rectified = tensor in network.rectified
-        path = f"act_quantizer_{index}"
-        fixed = IMAGE_RANGE if is_image else None
-        module.add_submodule(path, ActQuantizer(rectified=rectified, fixed=fixed))
-        quantizers[tensor] = path
+        if tensor not in quantizers:
+            made_by = {nodes[n].op for n, name in network.sites.items() if name == tensor}
+            fixed = IMAGE_RANGE if made_by == {"placeholder"} else None
+            quantizers[tensor] = f"act_quantizer_{len(quantizers)}"
+            quantizer = ActQuantizer(rectified=rectified, fixed=fixed)
+            module.add_submodule(quantizers[tensor], quantizer)
         with module.graph.inserting_after(node):
-            quantised = module.graph.call_module(path, (node,))
+            quantised = module.graph.call_module(quantizers[tensor], (node,))
         node.replace_all_uses_with(
             quantised, delete_user_cb=lambda user, q=quantised: user is not q
         )
@@ -268,7 +480,8 @@ def _quantised(network: Network, *, narrow: bool) -> tuple[fx.GraphModule, dict[
         norm = module.get_submodule(layer.norm) if layer.norm else None
         assert isinstance(float_layer, WeightLayer)
         assert norm is None or isinstance(norm, Norm)
-        module.set_submodule(layer.name, QuantLayer(float_layer, norm, narrow=narrow))
+        quantised_layer = QuantLayer(float_layer, norm, narrow=narrow, scales=scales)
+        module.set_submodule(layer.name, quantised_layer)
     norms = {layer.norm for layer in network.layers}
     for node in list(module.graph.nodes):
         if node.op == "call_module" and node.target in norms:

@@ -9,8 +9,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from quant.catalogue import check_model
+from quant.catalogue import check_model, is_factory
 from quant.errors import QuantError
+from quant.factory import load_own
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 IMAGE_SIZE = 28
@@ -169,7 +170,7 @@ def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]
     Parameters
     ----------
     name : str
-        Name in the registry.
+        Name in the registry, or ``module:factory`` (`quant.factory`).
     path : Path, optional
         A safetensors file; the shipped weights by default.
 
@@ -178,11 +179,13 @@ def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]
     QuantError
         If the name is unknown, or the file is missing, malformed or of another network.
     """
+    if is_factory(name):
+        return load_own(name, path)
     model = build(name)
     path = path or WEIGHTS_FOLDER / f"{name}.safetensors"
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
+            metadata = dict(sorted((file.metadata() or {}).items()))  # it comes in any order
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise QuantError(

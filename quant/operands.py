@@ -27,12 +27,13 @@ import typer
 
 from hw.precision import WeightMode
 from quant.data import ImageData, default_folder
+from quant.device import device_of
 from quant.errors import QuantError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from quant.graph import Network
     from quant.layers import QuantNetwork
@@ -49,14 +50,19 @@ LAYERS = {
 }
 
 
-def im2col(act: Tensor, *, kernel: tuple[int, int], stride: int, padding: int) -> Tensor:
+Pair = int | tuple[int, ...]
+
+
+def im2col(
+    act: Tensor, *, kernel: tuple[int, ...], stride: Pair, padding: Pair = 0, dilation: Pair = 1
+) -> Tensor:
     """Lay out the products of each output pixel.
 
     Parameters
     ----------
     act : [N, C, H, W]
         Activations; 0 stands for 0 in the padding.
-    kernel, stride, padding
+    kernel, stride, padding, dilation
         Of the convolution.
 
     Returns
@@ -66,7 +72,7 @@ def im2col(act: Tensor, *, kernel: tuple[int, int], stride: int, padding: int) -
     from torch.nn import functional
 
     columns = functional.unfold(
-        act.float(), kernel, stride=stride, padding=padding
+        act.float(), kernel, stride=stride, padding=padding, dilation=dilation
     )  # [N, C*ky*kx, P]
     count, _, pixels = columns.shape
     taps = kernel[0] * kernel[1]
@@ -133,7 +139,8 @@ def layer_samples(
     images : float32 [8, 1, H, W]
         One per group of pixels.
     names : sequence of str
-        Layers; grouped convolutions that are not depthwise are left out of the result.
+        Layers; grouped convolutions that are not depthwise are left out of the result, and layers
+        that these images do not call.
     seed : int
         Of the places of the groups.
     """
@@ -146,22 +153,26 @@ def layer_samples(
     inputs: dict[str, Tensor] = {}
     hooks = [
         quantised.layer(name).register_forward_pre_hook(
-            lambda _, args, name=name: inputs.update({name: args[0]})
+            lambda _, args, kwargs, name=name: inputs.update({name: (*args, *kwargs.values())[0]}),
+            with_kwargs=True,
         )
         for name in names
     ]
     with torch.no_grad():
-        quantised(images)
+        quantised(images.to(device_of(quantised)))
     for hook in hooks:
         hook.remove()
 
     random = np.random.default_rng(seed)
     found: dict[str, LayerSample] = {}
     for name in names:
+        if name not in inputs:
+            continue
         layer = quantised.layer(name)
         act_range = quantised.act_quantizer(quantised.sources[name]).range
         assert act_range is not None
-        act = quantise_activation(inputs[name], act_range)  # [8, C, H, W], dense [8, C]
+        act = quantise_activation(inputs[name], act_range).cpu()  # [8, C, H, W], dense [8, ..., C]
+        columns: Tensor | None = None
         chosen, matrix = slice(0, OUTPUTS), weight_matrix
         if isinstance(layer.layer, nn.Conv2d):
             conv: Any = layer.layer
@@ -173,23 +184,38 @@ def layer_samples(
                 chosen, matrix = slice(first, first + BLOCK), block_diagonal
                 act = act[:, chosen]
             columns = im2col(
-                act, kernel=conv.kernel_size, stride=conv.stride[0], padding=conv.padding[0]
+                _padded(act, conv, act_range.zero_point),
+                kernel=conv.kernel_size,
+                stride=conv.stride,
+                dilation=conv.dilation,
             )
+        elif act.ndim > 2:
+            columns = act.reshape(GROUPS, -1, act.shape[-1])
+        if columns is None:
+            sampled = act.numpy()
+        else:
             tiles = max(1, columns.shape[1] // GROUP_PIXELS)
             starts = random.integers(0, tiles, size=GROUPS) * GROUP_PIXELS
             rows = [columns[i, s : s + GROUP_PIXELS] for i, s in enumerate(starts)]
             sampled = torch.cat(rows).numpy()
-        else:
-            sampled = act.numpy()
-        mode_before = layer.mode
         weight = {}
         for mode in WeightMode:
-            layer.mode = mode
-            integers = layer.integers().weight[chosen]
+            with layer.at(mode):
+                integers = layer.integers().weight[chosen]
             weight[mode] = matrix(integers) if integers.ndim == 4 else integers.T
-        layer.mode = mode_before
         found[name] = LayerSample(act=sampled, weight=weight)
     return found
+
+
+def _padded(act: Tensor, conv: nn.Conv2d, zero_point: int) -> Tensor:
+    """Activations [N, C, H, W] with the convolution's borders around them."""
+    from torch.nn import functional
+
+    from quant.network import pads
+
+    if conv.padding_mode == "zeros":
+        return functional.pad(act, pads(conv), value=zero_point)
+    return functional.pad(act.float(), pads(conv), mode=conv.padding_mode).to(act.dtype)
 
 
 def sample(

@@ -8,18 +8,21 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hw.precision import WeightMode
-from quant.catalogue import check_model
+from quant.catalogue import check_model, file_name
 from quant.data import default_folder
+from quant.device import check_device
 from quant.errors import QuantError
 from quant.menu import Policy
 from quant.request import Method, Plan, Request
 from quant.resources import Limit, Resource, parse_limit
+from quant.scales import Scales
 from quant.wishes import Wishes
 from synth.table import CostTable
 
 DEFAULT_TABLE = Path(__file__).parent.parent / "synth" / "tables" / "nangate45-default.json"
 DEFAULT_SIZE = "0.4"
 """Limit of the size where no other resource is limited."""
+DEFAULT_SCALES = Scales.MIN_MAX
 SENSITIVITIES = ("kl", "logit-kl", "hessian", "fisher")
 FRONTS = (Resource.ENERGY, Resource.SIZE, Resource.LATENCY)
 
@@ -51,12 +54,14 @@ class Options(BaseModel):
     weights: Path | None = None
     qat_steps: int = 400
     uniform: bool = True
+    scales: str | None = None
     workers: int = 2
+    device: str = "cpu"
 
     @property
     def folder(self) -> Path:
         """Folder to write into."""
-        return self.out or Path("runs") / f"{self.model}-seed{self.seed}"
+        return self.out or Path("runs") / f"{file_name(self.model)}-seed{self.seed}"
 
     def request(self, *, command: str) -> Request:
         """Check all options.
@@ -99,8 +104,20 @@ class Options(BaseModel):
             seed=self.seed,
             uniform=self.uniform,
             workers=self.workers,
-            plan=Plan.untrained() if self.ptq_only else Plan.of_steps(self.qat_steps),
+            plan=self._plan(),
+            device=check_device(self.device),
         )
+
+    def _plan(self) -> Plan:
+        if self.ptq_only and self.scales is not None:
+            raise QuantError("scales must come without ptq-only, which trains nothing")
+        if self.ptq_only:
+            return Plan.untrained()
+        known = [scales.value for scales in Scales]
+        name = self.scales or DEFAULT_SCALES.value
+        if name not in known:
+            raise QuantError(f"scales must be one of {', '.join(known)}, not {name}")
+        return Plan.of_steps(self.qat_steps, Scales(name))
 
     def _limits(self) -> dict[Resource, Limit]:
         given = {

@@ -76,10 +76,11 @@ def walk(session: Session, jobs: Jobs, console: Console) -> bool:
     loss = session.sensitivity(Measure.LOGIT_KL)
     chosen = candidates(session, loss, request.pareto, request.points)
     visits = _measured(session, jobs, chosen)
-    images, source = session.bench.images.test, session.bench.source
+    bench = session.bench
+    images, source, example = bench.images.test, bench.source, bench.example
     session.progress.stage("test images")
-    float_test = jobs.submit(measure, source, None, images)
-    tests = [jobs.submit(measure, source, visit.state, images) for visit in visits]
+    float_test = jobs.submit(measure, source, example, None, images)
+    tests = [jobs.submit(measure, source, example, visit.state, images) for visit in visits]
     points = [Point(visit=v, test=t.result()) for v, t in zip(visits, tests, strict=True)]
     rows = [_row(session, point, points, request.pareto) for point in points]
     _write(session, rows, points, float_test.result())

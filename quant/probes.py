@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hw.precision import WeightMode
+from quant.device import device_of
 from quant.layers import QuantNetwork
 
 
@@ -35,6 +36,7 @@ def logit_divergence(
     """
     before, snapshot = quantised.bits, quantised.snapshot()
     norms = [m for m in quantised.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    images = images.to(device_of(quantised))
     quantised.eval()
     for norm in norms:
         norm.train()
@@ -46,13 +48,12 @@ def logit_divergence(
             if mode is before[name]:
                 found[name][mode] = 0.0
                 continue
-            quantised.layer(name).mode = mode
-            probed = functional.log_softmax(quantised(images), dim=1)
+            with quantised.layer(name).at(mode):
+                probed = functional.log_softmax(quantised(images), dim=1)
             divergence = functional.kl_div(
                 probed, reference, reduction="batchmean", log_target=True
             )
             found[name][mode] = max(0.0, float(divergence))
-        quantised.layer(name).mode = before[name]
     quantised.restore(snapshot)  # the norms' running statistics have moved
     quantised.eval()
     return found

@@ -30,6 +30,7 @@ class SearchProgress:
             TextColumn("{task.completed}/{task.total} steps"),
             TimeElapsedColumn(),
             console=console,
+            disable=not console.is_terminal,
         )
         self._steps = request.plan.total_steps
         self._main = self._progress.add_task("loading", total=self._steps)

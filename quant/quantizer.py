@@ -22,7 +22,7 @@ ACT_MAX = 255
 TWO_BIT_CLIP = 0.5
 """Share of the min-max range that a 2-bit scale covers."""
 
-_LEAST_SCALE = 1e-12
+LEAST_SCALE = 1e-12
 
 
 def round_half_up(x: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def weight_scale(weight: Tensor, mode: WeightMode, *, narrow: bool = False) -> T
     above = rows.amax(dim=1) / mode.max
     below = rows.amin(dim=1) / lowest
     scale = torch.maximum(above, below) * (TWO_BIT_CLIP if mode is WeightMode.W2 else 1.0)
-    return scale.clamp_min(_LEAST_SCALE)
+    return scale.clamp_min(LEAST_SCALE)
 
 
 def quantise_weight(
@@ -79,7 +79,7 @@ def quantise_weight(
         Whole numbers within `mode`.
     """
     lowest = -mode.max if narrow else mode.min
-    return round_half_up(weight / _per_channel(scale, weight)).clamp(lowest, mode.max)
+    return round_half_up(weight / per_channel(scale, weight)).clamp(lowest, mode.max)
 
 
 def fake_quantise_weight(weight: Tensor, mode: WeightMode, *, narrow: bool = False) -> Tensor:
@@ -90,7 +90,7 @@ def fake_quantise_weight(weight: Tensor, mode: WeightMode, *, narrow: bool = Fal
     scale = weight_scale(weight, mode, narrow=narrow)
     with torch.no_grad():
         integers = quantise_weight(weight, scale, mode, narrow=narrow)
-        error = integers * _per_channel(scale, weight) - weight
+        error = integers * per_channel(scale, weight) - weight
     return weight + error
 
 
@@ -116,11 +116,16 @@ class ActRange:
         if not 0 <= self.zero_point <= ACT_MAX:
             raise ValueError(f"zero_point must be from 0 to {ACT_MAX}, not {self.zero_point}")
 
+    @property
+    def largest(self) -> int:
+        """Largest integer."""
+        return ACT_MAX
+
     @classmethod
     def of(cls, low: float, high: float) -> ActRange:
         """Range that covers [low, high] and 0; 0 itself is one of its values."""
         low, high = min(low, 0.0), max(high, 0.0)
-        scale = max((high - low) / ACT_MAX, _LEAST_SCALE)
+        scale = max((high - low) / ACT_MAX, LEAST_SCALE)
         return cls(scale=scale, zero_point=int(-low / scale + 0.5))
 
 
@@ -175,7 +180,8 @@ def _rounded(x: Tensor, scale: float, zero_point: int) -> Tensor:
     return q.sub_(zero_point).mul_(scale)
 
 
-def _per_channel(scale: Tensor, weight: Tensor) -> Tensor:
+def per_channel(scale: Tensor, weight: Tensor) -> Tensor:
+    """Give float [M] the dimensions of weights, float [M, ...], with which it broadcasts."""
     return scale.reshape(-1, *[1] * (weight.ndim - 1))
 
 

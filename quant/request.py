@@ -9,6 +9,7 @@ from pathlib import Path
 from hw.precision import WeightMode
 from quant.menu import Policy
 from quant.resources import Resource
+from quant.scales import Scales
 from quant.wishes import Wishes
 from synth.table import CostTable
 
@@ -40,6 +41,8 @@ class Plan:
         Images per step.
     free_visits : int
         Visits at most where nothing is trained.
+    scales : Scales
+        Where the scales of weights come from in training.
     """
 
     total_steps: int = 400
@@ -47,6 +50,7 @@ class Plan:
     search_share: float = 0.4
     batch: int = 64
     free_visits: int = 40
+    scales: Scales = Scales.MIN_MAX
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -54,7 +58,7 @@ class Plan:
             raise ValueError(f"qat_steps must be at least 2, not {self.total_steps}")
 
     @classmethod
-    def of_steps(cls, steps: int) -> Plan:
+    def of_steps(cls, steps: int, scales: Scales = Scales.MIN_MAX) -> Plan:
         """Return the plan of so many steps, at least 2.
 
         Raises
@@ -64,7 +68,8 @@ class Plan:
         """
         if steps < 2:
             raise ValueError(f"qat_steps must be at least 2, not {steps}")
-        return cls(total_steps=steps, probe_steps=max(1, min(20, steps // 20)))
+        probe_steps = max(1, min(20, steps // 20))
+        return cls(total_steps=steps, probe_steps=probe_steps, scales=scales)
 
     @classmethod
     def untrained(cls) -> Plan:
@@ -122,6 +127,8 @@ class Request:
         Whether uniform allocations are measured beside the result.
     workers : int
         Processes beside this one; 0 runs everything here.
+    device : str
+        ``cpu`` or ``cuda``: where networks are trained, calibrated and measured.
     plan : Plan
         Training steps.
     """
@@ -142,6 +149,7 @@ class Request:
     seed: int = 0
     uniform: bool = True
     workers: int = 2
+    device: str = "cpu"
     plan: Plan = field(default_factory=Plan)
 
     @property

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import platform
+import shutil
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+from torch import Tensor
+
 from hw.precision import WeightMode
 from quant.budget import ROUNDING
+from quant.catalogue import is_factory
 from quant.cost import INT8_BASELINE, relative_size
+from quant.data import ImageSet
+from quant.errors import QuantError
 from quant.files import save_tensors, sha256, write_json
+from quant.integer import integer_network
+from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork, uniform_bits
 from quant.models import WEIGHTS_FOLDER
 from quant.outcome import Outcome
@@ -18,6 +27,7 @@ from quant.request import Request
 from quant.resources import Resource
 from quant.visits import Visit
 from quant.workbench import Workbench
+from sim.folder import save_examples
 from synth.table import LayerCost
 
 COSTS = (
@@ -35,6 +45,11 @@ COSTS = (
     "dram_read_bits",
     "dram_write_bits",
 )
+INTEGER_FOLDER = "integer"
+EXAMPLES = 16
+"""Test images that go with an integer network, for the co-simulation."""
+NETWORK = "network"
+"""The trained network as torch has it, in a run's folder."""
 PACKAGES = ("numpy", "torch", "safetensors", "pydantic")
 
 
@@ -101,12 +116,41 @@ def write_results(request: Request, bench: Workbench, outcome: Outcome) -> bool:
         for kind, tensor in zip(("weight", "bias"), pair, strict=True)
     }
     out = request.out
+    result["integer_network"] = write_integers(
+        request, quantised, bench.example, result, test=bench.images.test
+    )
+    Journal(out).write(NETWORK, {"model": request.model}, Entry(snapshot=quantised.snapshot()))
     save_tensors(dict(bench.teacher.state_dict()), out / "float.safetensors", metadata=about)
     save_tensors(folded, out / "folded.safetensors", metadata=about)
     save_tensors(quantised.tensors(), out / "quantised.safetensors", metadata=about)
     plot_pareto(request, outcome, result, out / "pareto.png")
     write_json(out / "result.json", result)
     return bool(result["targets_met"]["all"])
+
+
+def write_integers(
+    request: Request,
+    quantised: QuantNetwork,
+    example: Tensor,
+    result: Mapping[str, Any],
+    *,
+    test: ImageSet,
+) -> dict[str, Any]:
+    """Write the integer network; returns its folder and bytes, or why there is none."""
+    folder = request.out / INTEGER_FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        network = integer_network(
+            quantised.eval(),
+            example,
+            name=request.model,
+            provenance={"seed": request.seed, **result["provenance"]},
+        )
+    except QuantError as error:
+        return {"folder": None, "reason": str(error)}
+    network.save(folder)
+    save_examples(folder, test.images[:EXAMPLES, ..., None], test.labels[:EXAMPLES])
+    return {"folder": INTEGER_FOLDER, "packed_bytes": sum(network.packed_bytes.values())}
 
 
 def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
@@ -183,6 +227,10 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
             for layer in layers
         ],
         "visits": [visit_entry(visit, bench, outcome) for visit in outcome.visits],
+        "gaps": [
+            {"gap": note.gap.value, "place": note.place, "text": note.text}
+            for note in bench.network.notes
+        ],
         "provenance": provenance(request, bench, outcome),
     }
 
@@ -211,7 +259,9 @@ def visit_entry(visit: Visit, bench: Workbench, outcome: Outcome) -> dict[str, A
 
 def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     """Return what made the result."""
-    weights = request.weights or WEIGHTS_FOLDER / f"{request.model}.safetensors"
+    weights = request.weights
+    if weights is None and not is_factory(request.model):
+        weights = WEIGHTS_FOLDER / f"{request.model}.safetensors"
     plan = request.plan
     return {
         "command": request.command,
@@ -223,8 +273,9 @@ def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str
             "total_steps": plan.total_steps,
             "steps_per_visit": plan.probe_steps,
             "batch": plan.batch,
+            "scales": plan.scales.value,
         },
-        "weights": {"sha256": sha256(weights), **bench.metadata},
+        "weights": {**({} if weights is None else {"sha256": sha256(weights)}), **bench.metadata},
         "data_sha256": dict(sorted(bench.images.sha256.items())),
         "cost_table": {
             "name": outcome.hardware.table.name,

@@ -28,26 +28,45 @@ from quant.qat import QatSettings
 from quant.request import Plan, Request
 from quant.resources import Resource
 from quant.session import Session
+from quant.team import Team
 from quant.visits import Visit
 from quant.workbench import Source, Workbench, calibrate_uniform, measure, train_uniform
 
 UNIFORM = (WeightMode.W2, WeightMode.W4, WeightMode.W8)
 """Shown beside the result, as far as the hardware has them."""
+NOTES_SHOWN = 12
 Uniforms = Mapping[WeightMode, Future[tuple[Snapshot, float]]]
 
 
 def run(request: Request) -> bool:
-    """Search, write the results, print them; returns whether all targets are met."""
+    """Search, write the results, print them; returns whether all targets are met.
+
+    Raises
+    ------
+    LostProcessError
+        If another process of a team that trains has ended.
+    """
+    with Team.of_environment() as team:
+        met = _run(request, team)
+        team.tell(None)
+    return met
+
+
+def _run(request: Request, team: Team) -> bool:
     from quant.pareto import walk
     from quant.report import print_report
     from quant.result import write_results
 
     torch.set_num_threads(1)
     began = time.perf_counter()
-    source = Source(model=request.model, weights=request.weights, data=request.data)
+    source = Source(
+        model=request.model, weights=request.weights, data=request.data, device=request.device
+    )
     console = Console(stderr=True)
     request.out.mkdir(parents=True, exist_ok=True)
-    bench, journal = Workbench(source), Journal(request.state)
+    team.tell(source)
+    bench, journal = Workbench(source, team=team), Journal(request.state)
+    _print_notes(bench, console)
     with local_jobs(request.workers) as jobs, SearchProgress(console, request) as progress:
         session = open_session(request, bench, journal, progress)
         if request.pareto is not None:
@@ -97,6 +116,15 @@ def open_session(
     )
 
 
+def _print_notes(bench: Workbench, console: Console) -> None:
+    """Say what of the network has no integer form."""
+    notes = bench.network.notes
+    for note in notes[:NOTES_SHOWN]:
+        console.print(f"{note.gap.value}: {note}", markup=False, soft_wrap=True)
+    if len(notes) > NOTES_SHOWN:
+        console.print(f"and {len(notes) - NOTES_SHOWN} more of the kind: gaps in result.json")
+
+
 def max_area_um2(request: Request) -> float | None:
     """Limit of the array's area, if there is one."""
     limit = request.wishes.limits.get(Resource.AREA)
@@ -131,7 +159,9 @@ def _start_uniform(session: Session, jobs: Jobs) -> Uniforms:
             futures[mode].set_result((known.snapshot, float(known.values["validation"])))
             continue
         if plan.trains:
-            settings = QatSettings(steps=plan.total_steps, batch=plan.batch, seed=request.seed)
+            settings = QatSettings(
+                steps=plan.total_steps, batch=plan.batch, seed=request.seed, scales=plan.scales
+            )
             futures[mode] = jobs.submit(train_uniform, source, mode, settings)
         else:
             futures[mode] = jobs.submit(calibrate_uniform, source, mode, request.seed)
@@ -156,10 +186,12 @@ def _tested(session: Session, chosen: Visit, uniform: Uniforms, jobs: Jobs) -> O
     trained = {mode: future.result() for mode, future in uniform.items()}
     session.progress.stage("test images")
     source, images = session.bench.source, session.bench.images.test
-    float_test = jobs.submit(measure, source, None, images)
-    searched_test = jobs.submit(measure, source, chosen.state, images)
+    example = session.bench.example
+    float_test = jobs.submit(measure, source, example, None, images)
+    searched_test = jobs.submit(measure, source, example, chosen.state, images)
     tests = {
-        mode: jobs.submit(measure, source, state, images) for mode, (state, _) in trained.items()
+        mode: jobs.submit(measure, source, example, state, images)
+        for mode, (state, _) in trained.items()
     }
     return Outcome(
         visits=[*session.visits, *session.final_visits],

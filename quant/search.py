@@ -1,8 +1,13 @@
 """Search the bits of every layer: `python -m quant.search`.
 
 Exit status: 0 all targets met (accuracy on the test images), 3 not met (the best found is still
-written), 2 bad input (one line on stderr), 130 stopped by Ctrl-C, 143 by SIGTERM (the best so far
-is in best.json and best.safetensors; `--resume DIR` goes on).
+written), 2 bad input (one line on stderr), 130 stopped by Ctrl-C, 143 by SIGTERM or because another
+process of torchrun ended (the best so far is in best.json and best.safetensors; `--resume DIR` goes
+on).
+
+`torchrun --nproc-per-node N -m quant.search ...` trains on N processes, with `--device cuda` each
+on a GPU of its own: the same images in the same order, so the result differs in the order of float
+sums only. torchrun itself exits with 1 where this command exits with anything but 0.
 
 Limits are shares of uniform 8 bit (0.4, 40%) or have a unit (25kB, 2.5uJ, 15us, 300MBOPs, 0.2mm2);
 see `quant.resources`. Where no resource is limited, the size is, to 0.4.
@@ -15,13 +20,14 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from quant.data import ImageData
 from quant.errors import QuantError
 from quant.files import write_json
+from quant.launch import LostProcessError, launched, started_by
 from quant.options import DEFAULT_TABLE, Options, load_options
 from quant.request import Request
 from synth.table import CostTableError
@@ -41,7 +47,9 @@ class _TerminatedError(BaseException):
 
 def main(
     context: typer.Context,
-    model: Annotated[str, typer.Option(help="resnet8 or dscnn")] = "resnet8",
+    model: Annotated[
+        str, typer.Option(help="resnet8, dscnn, or module:factory of an nn.Module of your own")
+    ] = "resnet8",
     max_drop: Annotated[float, typer.Option(help="largest loss of accuracy, a fraction")] = 0.01,
     max_size: Annotated[
         Text, typer.Option(help="of the weights: 0.4, 200kbit, 25kB; 0.4 if nothing is limited")
@@ -73,7 +81,11 @@ def main(
     weights: Annotated[Path | None, typer.Option(help="safetensors; the shipped ones")] = None,
     qat_steps: Annotated[int, typer.Option(help="training steps in all")] = 400,
     uniform: Annotated[bool, typer.Option(help="measure uniform bits, too")] = True,
+    scales: Annotated[
+        Text, typer.Option(help="of weights in training: min-max (default) or learned")
+    ] = None,
     workers: Annotated[int, typer.Option(help="processes beside this one")] = 2,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one")] = "cpu",
     resume: Annotated[
         Path | None, typer.Option(help="folder of a stopped search; takes all its options")
     ] = None,
@@ -86,7 +98,7 @@ def main(
     try:
         if resume is None:
             options = Options(**{n: v for n, v in context.params.items() if n != "resume"})
-            command = shlex.join(["python", "-m", "quant.search", *sys.argv[1:]])
+            command = shlex.join([*started_by(launched()[1]), "quant.search", *sys.argv[1:]])
             folder = options.folder
         else:
             _refuse_others(context)
@@ -106,7 +118,7 @@ def main(
         raise typer.Exit(BAD_INPUT) from None
     except KeyboardInterrupt:
         raise _stopped(folder, INTERRUPTED) from None
-    except _TerminatedError:
+    except (_TerminatedError, LostProcessError):
         raise _stopped(folder, TERMINATED) from None
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -125,6 +137,7 @@ def _note_request(request: Request, options: Options, *, resumed: bool) -> None:
     """
     from quant.files import sha256
 
+    processes = launched()[1]
     read = [path for path, _ in request.tables]
     read += [path for path in (options.weights, options.map) if path is not None]
     digests = {str(path): sha256(path) for path in read}
@@ -132,7 +145,14 @@ def _note_request(request: Request, options: Options, *, resumed: bool) -> None:
     if resumed:
         import json
 
-        known = json.loads(path.read_text(encoding="utf-8"))["read"]
+        document = json.loads(path.read_text(encoding="utf-8"))
+        begun_by = document.get("processes", 1)
+        if processes != begun_by:
+            raise QuantError(
+                f"processes must be {begun_by}, as when the search began, not {processes}; resume "
+                f"with `{shlex.join(started_by(begun_by))} quant.search --resume {request.out}`"
+            )
+        known = document["read"]
         changed = [name for name, digest in digests.items() if known.get(name) != digest]
         if changed:
             raise QuantError(
@@ -140,8 +160,9 @@ def _note_request(request: Request, options: Options, *, resumed: bool) -> None:
             )
         return
     shutil.rmtree(request.state, ignore_errors=True)
-    document: dict[str, Any] = {
+    document = {
         "command": request.command,
+        "processes": processes,
         "options": options.model_dump(mode="json"),
         "read": digests,
     }
@@ -168,13 +189,20 @@ def _on_terminate(number: int, frame: object) -> None:
 
 
 def _stopped(folder: Path | None, status: int) -> typer.Exit:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends this process, too
+    again = shlex.join(started_by(launched()[1]))
     print(
         f"stopped; the best so far, if any, is {folder}/best.json; "
-        f"go on with `python -m quant.search --resume {folder}`",
+        f"go on with `{again} quant.search --resume {folder}`",
         file=sys.stderr,
     )
     return typer.Exit(status)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    if launched()[0] > 0:
+        from quant.follower import follow
+
+        follow()
+    else:
+        typer.run(main)

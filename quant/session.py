@@ -82,7 +82,8 @@ class Session:
         """Return the training recipe for a number of steps."""
         done = self.request.plan.total_steps - self.steps_left  # other images each time
         seed = self.request.seed * self.request.plan.total_steps + done
-        return QatSettings(steps=steps, batch=self.request.plan.batch, seed=seed)
+        plan = self.request.plan
+        return QatSettings(steps=steps, batch=plan.batch, seed=seed, scales=plan.scales)
 
     def evaluate(self, bits: Mapping[str, WeightMode], label: str, start: Visit | None) -> Visit:
         """Recalibrate, train shortly and measure an allocation (see `quant.visits.Evaluate`).
@@ -103,7 +104,7 @@ class Session:
         return self.visit_of(bits, label, entry)
 
     def _short_training(self, bits: Mapping[str, WeightMode], start: Visit | None) -> Entry:
-        quantised = self.bench.calibrated(bits, seed=self.request.seed)
+        quantised = self._start(bits)
         if self.request.plan.trains:
             if start is not None and start.state is not None:
                 quantised.restore(start.state)
@@ -136,12 +137,17 @@ class Session:
         return trained
 
     def _long_training(self, start: Visit, steps: int) -> Entry:
-        quantised = self.bench.calibrated(start.bits, seed=self.request.seed)
+        quantised = self._start(start.bits)
         quantised.restore(start.state)
         validation = self.bench.train_keeping_best(
             quantised, self.settings(steps), self.progress.step
         )
         return Entry(values={"validation": validation}, snapshot=quantised.snapshot())
+
+    def _start(self, bits: Mapping[str, WeightMode]) -> QuantNetwork:
+        """Return the float network at an allocation, calibrated, ready to be trained."""
+        scales = self.request.plan.scales
+        return self.bench.calibrated(bits, seed=self.request.seed, scales=scales)
 
     def sensitivity(self, measure: Measure) -> Sensitivity:
         """Measure every layer at each of its choices, once."""

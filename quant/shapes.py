@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quant.errors import QuantError
+from quant.files import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,26 +28,32 @@ def layer_shapes(model: nn.Module, example: Tensor) -> list[dict[str, Any]]:
     -------
     list of dict
         ``name`` and the fields of `hw.mapping.ConvShape`.
+
+    Raises
+    ------
+    QuantError
+        If a layer has no such shape: dilation, several strides or calls, other padding than zeros.
     """
     import torch
     from torch import nn
+
+    from quant.network import array_gap, pads
 
     shapes: list[dict[str, Any]] = []
 
     def record(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+            if any(shape["name"] == name for shape in shapes):
+                raise QuantError(f"{name}: layer must be called once, not several times")
             if isinstance(module, nn.Linear):
                 size = {"in_h": 1, "in_w": 1, "in_channels": module.in_features}
                 shapes.append({"name": name} | size | {"out_channels": module.out_features})
                 return
             assert isinstance(module, nn.Conv2d)
-            assert isinstance(module.padding, tuple)
-            if set(module.dilation) != {1} or len(set(module.stride)) > 1:
-                raise QuantError(
-                    f"{name} must have dilation 1 and one stride, not {module.dilation} and "
-                    f"{module.stride}"
-                )
-            pad_y, pad_x = module.padding
+            found = array_gap(module)
+            if found is not None:
+                raise QuantError(f"{name}: {found}")
+            left, right, top, bottom = pads(module)
             shapes.append(
                 {
                     "name": name,
@@ -58,10 +64,10 @@ def layer_shapes(model: nn.Module, example: Tensor) -> list[dict[str, Any]]:
                     "kernel_h": module.kernel_size[0],
                     "kernel_w": module.kernel_size[1],
                     "stride": module.stride[0],
-                    "pad_top": pad_y,
-                    "pad_left": pad_x,
-                    "pad_bottom": pad_y,
-                    "pad_right": pad_x,
+                    "pad_top": top,
+                    "pad_left": left,
+                    "pad_bottom": bottom,
+                    "pad_right": right,
                     "groups": module.groups,
                 }
             )
@@ -95,7 +101,7 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON file to write.")],
 ) -> None:
     """Write the layers' sizes of the shipped networks."""
-    output.write_text(json.dumps(shipped(), indent=1) + "\n", encoding="utf-8")
+    write_json(output, shipped(), indent=1)
     typer.echo(f"{output}")
 
 

@@ -8,19 +8,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hw.precision import WeightMode
 from quant.batches import to_input
 from quant.calibrate import fit_activations, reestimate_norms
+from quant.capture import capture
 from quant.data import ImageData, ImageSet
+from quant.device import prepare
+from quant.errors import QuantError
 from quant.evaluate import accuracy
-from quant.graph import trace
+from quant.exact import ExactNetwork
+from quant.launch import local_index
 from quant.layers import QuantNetwork, Snapshot, uniform_bits
 from quant.models import load
 from quant.operands import GROUPS, LayerSample, layer_samples
 from quant.qat import QatSettings, train_quantised
+from quant.scales import Scales
+from quant.team import ALONE, Team
 
 Bits = Mapping[str, WeightMode]
+EXAMPLES = 8
+"""Training images that show what the network does with an input (`quant.capture`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +44,30 @@ class Source:
         Its safetensors file; the shipped one by default.
     data : Path
         Folder of IDX files.
+    device : str
+        Where quantised networks are trained and measured: ``cpu`` or ``cuda``.
     """
 
     model: str
     weights: Path | None
     data: Path
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Work:
+    """A training that all processes of a team take part in.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        The network before it.
+    settings : QatSettings
+        The recipe.
+    """
+
+    snapshot: Snapshot
+    settings: QatSettings
 
 
 class Workbench:
@@ -49,6 +77,8 @@ class Workbench:
     ----------
     source : Source
         What to load.
+    team : Team
+        Processes that train together; the others follow (`quant.follower`).
 
     Raises
     ------
@@ -56,17 +86,32 @@ class Workbench:
         If network or images cannot be loaded.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, team: Team = ALONE) -> None:
         self.source = source
+        self.team = team
+        self.device = prepare(source.device, index=local_index())
+        team.train_on(self.device)
         self.images = ImageData(source.data)
         self.train_set = self.images.train
-        height, width = self.train_set.images.shape[1:]
+        self.example = to_input(torch.from_numpy(self.train_set.images[:EXAMPLES].copy()))
         self.teacher, self.metadata = load(source.model, source.weights)
-        self.network = trace(self.teacher, torch.zeros(1, 1, height, width))
+        self.network = capture(self.teacher, self.example)
+        self._check_logits()
+        self.teacher.to(self.device)
 
-    def calibrated(self, bits: Bits, *, seed: int) -> QuantNetwork:
+    def _check_logits(self) -> None:
+        with torch.no_grad():
+            found = tuple(self.teacher(self.example).shape)
+        classes = int(self.train_set.labels.max()) + 1
+        if len(found) != 2 or found[0] != len(self.example) or found[1] < classes:
+            raise QuantError(
+                f"network must map {tuple(self.example.shape)} to logits ({len(self.example)}, "
+                f"{classes} or more), not {found}"
+            )
+
+    def calibrated(self, bits: Bits, *, seed: int, scales: Scales = Scales.MIN_MAX) -> QuantNetwork:
         """Return the float network, quantised and calibrated, not trained."""
-        quantised = QuantNetwork(self.network, bits)
+        quantised = QuantNetwork(self.network, bits, scales=scales).to(self.device)
         self.recalibrate(quantised, seed=seed)
         return quantised
 
@@ -94,8 +139,26 @@ class Workbench:
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
         """Train, then set batch-norm statistics anew; activation ranges stay."""
-        train_quantised(quantised, self.train_set, settings, teacher=self.teacher, on_step=on_step)
+        if self.team.size > 1:
+            self.team.tell(Work(snapshot=quantised.snapshot(), settings=settings))
+        self.train_along(quantised, settings, on_step)
         reestimate_norms(quantised, self.train_set, seed=settings.seed)
+
+    def train_along(
+        self,
+        quantised: QuantNetwork,
+        settings: QatSettings,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Train with all processes of the team; batch norms keep the statistics of training."""
+        train_quantised(
+            quantised,
+            self.train_set,
+            settings,
+            teacher=self.teacher,
+            team=self.team,
+            on_step=on_step,
+        )
 
     def train_keeping_best(
         self,
@@ -110,6 +173,16 @@ class Workbench:
         if after < before:
             quantised.restore(start)
         return max(before, after)
+
+
+def reported(quantised: QuantNetwork, example: torch.Tensor) -> torch.nn.Module:
+    """Return the network whose accuracy is reported: in integers, if all operations have some."""
+    try:
+        exact = ExactNetwork(quantised.eval())
+        exact(example)
+    except QuantError:
+        return quantised
+    return exact
 
 
 def train_uniform(
@@ -128,7 +201,7 @@ def train_bits(source: Source, bits: Bits, settings: QatSettings) -> tuple[Snaps
 
 
 def _trained(bench: Workbench, bits: Bits, settings: QatSettings) -> tuple[Snapshot, float]:
-    quantised = bench.calibrated(bits, seed=settings.seed)
+    quantised = bench.calibrated(bits, seed=settings.seed, scales=settings.scales)
     validation = bench.train_keeping_best(quantised, settings)
     return quantised.snapshot(), validation
 
@@ -141,13 +214,17 @@ def calibrate_uniform(source: Source, mode: WeightMode, seed: int) -> tuple[Snap
     return quantised.snapshot(), bench.validation_accuracy(quantised)
 
 
-def measure(source: Source, snapshot: Snapshot | None, images: ImageSet) -> float:
-    """Job: top-1 accuracy of a quantised network, or of the float one, on some images."""
+def measure(source: Source, example: Tensor, snapshot: Snapshot | None, images: ImageSet) -> float:
+    """Job: top-1 accuracy of a quantised network, or of the float one, on some images.
+
+    Of the integers (`quant.exact`), or of the fake-quantised floats where there are none. `example`
+    is that of the workbench that made the snapshot.
+    """
     torch.set_num_threads(1)
+    device = prepare(source.device, index=local_index())
     teacher, _ = load(source.model, source.weights)
     if snapshot is None:
-        return accuracy(teacher, images)
-    height, width = images.images.shape[1:]
-    quantised = QuantNetwork(trace(teacher, torch.zeros(1, 1, height, width)), snapshot.bits)
+        return accuracy(teacher.to(device), images)
+    quantised = QuantNetwork(capture(teacher, example), snapshot.bits)
     quantised.restore(snapshot)
-    return accuracy(quantised, images)
+    return accuracy(reported(quantised, example).to(device), images)

@@ -146,10 +146,15 @@ def requantise(
     _within("acc + bias", total, -(1 << 31), (1 << 31) - 1)
     _within("multiplier", multiplier, 0, (1 << MULTIPLIER_BITS) - 1)
     _within("shift", shift, 1, SHIFT_MAX)
-    half = np.int64(1) << (shift.astype(np.int64) - 1)
-    scaled = (total * multiplier.astype(np.int64) + half) >> shift.astype(np.int64)
+    scaled = rounded_shift(total * multiplier.astype(np.int64), shift.astype(np.int64))
     clamped: NDArray[np.int64] = np.clip(scaled + zero_point, low, high)
     return clamped
+
+
+def rounded_shift(values: NDArray[np.int64], shift: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Divide by ``2**shift``, to nearest, halves up; `shift` at least 1."""
+    shifted: NDArray[np.int64] = (values + (np.int64(1) << (np.int64(shift) - 1))) >> shift
+    return shifted
 
 
 def _within(name: str, values: Ints, low: int, high: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import typer
 
 from hw.accelerator import Accelerator
 from hw.catalog import named
+from hw.files import write_json
 from hw.mapping import ConvShape
 from hw.precision import WeightMode
 from hw.timeline import LayerTimes
@@ -143,9 +143,7 @@ def main(
         except AssertionError as error:
             typer.echo(f"sim.throughput: {name}: {error}", err=True)
             raise typer.Exit(1) from error
-        temporary = output.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(output)
+        write_json(output, result)
         typer.echo(f"{name}: {result['runs'][name]}")
     typer.echo(f"{output}")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,33 +12,15 @@ from rich.console import Console
 from hw.catalog import named
 from hw.config import ArrayConfig, PEKind
 from synth import cells, report
-from synth.characterise import (
-    PRODUCTS,
-    Bench,
-    baselines,
-    characterise,
-    design_sha256,
-)
-from synth.command import (
-    NANGATE,
-    OPERANDS,
-    Cache,
-    ClockNs,
-    Cluster,
-    EngineName,
-    LibertyFile,
-    OperandFile,
-    Products,
-    Workers,
-    make_bench,
-    one_line,
-)
-from synth.jobs import CACHE, default_workers, tools
+from synth.bench import Bench
+from synth.characterise import characterise
+from synth.command import BenchOptions, command_line, one_line, takes_bench_options
+from synth.designs import baselines, design_sha256
+from synth.jobs import tools
 from synth.libraries import NAMED, Source, find
 from synth.memory import MEMORY_45_NM
 from synth.surroundings import INPUT_ARRIVAL_NS
 from synth.table import ArrayCost, CostTable, Library, Provenance
-from synth.yosys import Engine
 
 FOLDER = Path(__file__).parent
 MEMORY_NM = 45
@@ -118,6 +98,10 @@ def chosen_config(
     return replace(array, **fields)  # type: ignore[arg-type]  # all of them are numbers
 
 
+@takes_bench_options(
+    *("clock_ns", "liberty_file", "node_nm", "operand_file", "products", "thorough"),
+    *("cache", "workers", "cluster", "engine"),
+)
 def main(
     name: Annotated[
         str, typer.Option(help="Name of the table; by default of library and configuration.")
@@ -130,46 +114,28 @@ def main(
     rows: Annotated[int | None, typer.Option(help="Other rows of PEs.")] = None,
     cols: Annotated[int | None, typer.Option(help="Other columns of PEs.")] = None,
     lanes: Annotated[int | None, typer.Option(help="Other lanes of a PE.")] = None,
-    clock_ns: ClockNs = 1.65,
-    liberty_file: LibertyFile = NANGATE,
     node_nm: Annotated[
         float | None, typer.Option(help="Node in nm, if the library is not a named one.")
     ] = None,
-    operand_file: OperandFile = OPERANDS,
-    products: Products = PRODUCTS,
-    thorough: Annotated[
-        bool, typer.Option(help="Try every recipe of synth.compare on the PEs.")
-    ] = False,
-    cache: Cache = CACHE,
-    workers: Workers = default_workers(),  # noqa: B008  # shown by --help
-    cluster: Cluster = "",
-    engine: EngineName = Engine.YOWASP.value,
+    *,
+    options: BenchOptions,
 ) -> None:
     """Map the array and its INT8 baselines to standard cells; write their costs as a table."""
     with one_line("synth"):
-        source = find(liberty_file)
+        source = find(options.liberty_file)
         source = source if node_nm is None else replace(source, node_nm=node_nm)
         array = chosen_config(config, pe, rows, cols, lanes)
-        bench = make_bench(
-            liberty_file=liberty_file,
-            operand_file=operand_file,
-            clock_ns=clock_ns,
-            products=products,
-            cache=cache,
-            workers=workers,
-            cluster=cluster,
-            thorough=thorough,
-            engine=engine,
-        )
+        bench = options.bench()
         shown = "default" if array == named("edge").array else array.name
-        library = liberty_file if liberty_file in NAMED else bench.library.name
+        given = options.liberty_file
+        library = given if given in NAMED else bench.library.name
         name = name or f"{library}-{shown}"
         table = make_table(
             config=array,
             name=name,
             bench=bench,
             source=source,
-            command=shlex.join(["python", "-m", "synth", *sys.argv[1:]]),
+            command=command_line("synth"),
         )
         path = out / f"{name}.json"
         table.save(path)

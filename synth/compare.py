@@ -8,10 +8,6 @@ least energy x area at 8-bit weights is characterised as an array with all recip
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,75 +16,24 @@ import numpy as np
 import typer
 
 from hw.catalog import named
-from hw.config import ArrayConfig, PEKind
+from hw.config import ArrayConfig
 from hw.csd import shift_add_cycles
+from hw.files import write_json, write_text
 from hw.precision import WeightMode
-from synth.characterise import (
-    PRODUCTS,
-    Bench,
-    Candidate,
-    Characterised,
-    characterise,
-    designs_sha256,
-    pe_front,
-    step_fj,
-    utilisation,
-)
-from synth.command import (
-    NANGATE,
-    OPERANDS,
-    Cache,
-    ClockNs,
-    Cluster,
-    LibertyFile,
-    OperandFile,
-    Products,
-    Workers,
-    make_bench,
-    one_line,
-)
-from synth.jobs import CACHE, default_workers, tools
+from synth.bench import Bench
+from synth.candidates import Candidate, pe_front
+from synth.characterise import Characterised, characterise
+from synth.command import BenchOptions, document_header, one_line, takes_bench_options
+from synth.compare_report import GOALS, PAPER, goals, markdown
+from synth.designs import designs_sha256
 from synth.kinds import described, kinds, variants
 from synth.operands import Operands
 from synth.parts import break_down
 from synth.report import MODES
 from synth.table import ArrayParameters
-
-PAPER: dict[str, Any] = {
-    "source": "SigmaQuant, arXiv 2602.22136: one MAC each, TSMC 28 nm, 0.9 V, 600 MHz, "
-    "post-synthesis; relative to its INT8 MAC",
-    "area": 0.777,
-    "cycles": {"W8": 4.2, "W4": 2.0, "W2": 1.0},
-    "um2_per_mac_per_cycle": {"W8": 3.3, "W4": 1.55, "W2": 0.78},
-    "fj_per_mac": {"W4": 0.862, "W2": 0.75},
-}
-"""The paper's own figures of its shift-add MAC; ratios to its INT8 MAC."""
+from synth.work import layer_shares, step_fj, utilisation
 
 OUT = Path("docs") / "compare.json"
-
-GOALS = {
-    "int8_mac": {
-        "fj_per_mac": {"W8": 0.80, "W4": 0.47, "W2": 0.25},
-        "fj_per_mac_on_8_bit": {"W8": 0.80, "W4": 0.42, "W2": 0.19},
-        "um2_per_mac_per_cycle": {"W8": 0.75, "W4": 0.38, "W2": 0.19},
-        "min_period_ns": 1.0,
-        "fastest_pe_ns": 1.0,
-    },
-    "int8_dot": {
-        "fj_per_mac": {"W8": 0.95, "W4": 0.55, "W2": 0.32},
-        "um2_per_mac_per_cycle": {"W8": 1.15, "W4": 0.58, "W2": 0.29},
-        "min_period_ns": 1.0,
-        "fastest_pe_ns": 1.0,
-    },
-}
-"""Largest ratios to the baselines that the design allows its default kind."""
-
-
-NOT_TRIED = (
-    "Not tried: INT8 multipliers with registers inside, sums left in carry-save form across "
-    "registers, other widest shifts of the shift-add MAC than 3. Variants are chosen by four "
-    "recipes each, twelve (24 with a product) are tried on the chosen one."
-)
 
 
 def best_variant(config: ArrayConfig, bench: Bench) -> tuple[ArrayConfig, list[dict[str, Any]]]:
@@ -123,8 +68,9 @@ def pe_row(config: ArrayConfig, candidate: Candidate, bench: Bench) -> dict[str,
         "um2_per_product": round(candidate.summary.area_um2 / per_cycle, 1),
     }
     if candidate.energy is not None:
-        spent = step_fj(candidate.energy, mode, config, bench)
-        used = utilisation(mode, config, bench)
+        shares = layer_shares(bench.operands, mode, config, products=bench.products)
+        spent = step_fj(candidate.energy, shares)
+        used = utilisation(bench.operands, mode, config, products=bench.products)
         row["fj_per_product"] = round(spent / per_cycle / used, 1)
     return row
 
@@ -191,142 +137,9 @@ def _shift_add_steps(
     return float(slowest), float(slowest - own)
 
 
-def ratios(document: Mapping[str, Any], kind: str, baseline: str) -> dict[str, Any]:
-    """Ratios of a kind's figures to a baseline's, at each mode."""
-    ours, theirs = document["kinds"][kind], document["kinds"][baseline]
-    by_mode = {
-        figure: {
-            mode.name: round(ours[figure][mode.name] / theirs[figure][mode.name], 3)
-            for mode in MODES
-        }
-        for figure in ("um2_per_mac_per_cycle", "fj_per_mac")
-    }
-    eight = theirs["fj_per_mac"]["W8"]
-    return by_mode | {
-        "fj_per_mac_on_8_bit": {
-            mode.name: round(ours["fj_per_mac"][mode.name] / eight, 3) for mode in MODES
-        },
-        "min_period_ns": round(ours["min_period_ns"] / theirs["min_period_ns"], 3),
-        "fastest_pe_ns": round(_fastest(document, kind) / _fastest(document, baseline), 3),
-    }
-
-
-def _fastest(document: Mapping[str, Any], kind: str) -> float:
-    """Shortest period of any netlist of any variant of a kind's PE, ns."""
-    return float(min(row["min_period_ns"] for row in document["fronts"][kind]))
-
-
-def goals(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each goal of the design, what the default kind has, and whether it is met."""
-    rows = []
-    for baseline, wanted in GOALS.items():
-        have = ratios(document, named("edge").array.pe.value, baseline)
-        for figure, limit in wanted.items():
-            limits = limit if isinstance(limit, dict) else {"": limit}
-            for mode, most in limits.items():
-                value = have[figure][mode] if mode else have[figure]
-                rows.append(
-                    {
-                        "baseline": baseline,
-                        "figure": figure,
-                        "mode": mode,
-                        "at_most": most,
-                        "found": value,
-                        "met": value <= most,
-                    }
-                )
-    return rows
-
-
-def markdown(document: Mapping[str, Any]) -> str:
-    """Return the comparison as Markdown: all kinds, ratios to the baselines, the paper, goals."""
-    modes = [mode.name for mode in MODES]
-    header = ["kind", "array", "registers", "min period ns", "fastest PE ns"]
-    header += [f"um2 per MAC/cycle {mode}" for mode in modes]
-    header += [f"fJ per MAC {mode}" for mode in modes]
-    lines = [
-        f"{document['library']['name']}, {document['clock_period_ns']} ns, operands of "
-        f"{document['operands']['name']}; {document['methods']}.",
-        "",
-        _row(header),
-        "|---|---|---" + "|---:" * (len(header) - 3) + "|",
-    ]
-    for name, kind in document["kinds"].items():
-        line = [name, "{rows}x{cols}x{lanes}".format(**kind["parameters"]), kind["registers"]]
-        line += [f"{kind['min_period_ns']:.2f}", f"{_fastest(document, name):.2f}"]
-        line += [f"{kind['um2_per_mac_per_cycle'][mode]:.0f}" for mode in modes]
-        line += [f"{kind['fj_per_mac'][mode]:.0f}" for mode in modes]
-        lines.append(_row(line))
-    lines += [
-        "",
-        "Ratios to the baselines; energy on the same low-bit weights (on 8-bit ones):",
-    ]
-    header = ["kind", "to", *(f"area {mode}" for mode in modes), *(f"energy {m}" for m in modes)]
-    header.append("**as the paper says** (its MAC to its INT8 MAC)")
-    lines += ["", _row(header), "|---|---" + "|---:" * (len(header) - 2) + "|"]
-    for name in document["kinds"]:
-        kind_of_paper = document["kinds"][name]["parameters"]["pe"] == PEKind.SHIFT_ADD.value
-        for baseline in GOALS:
-            if name != baseline:
-                have = ratios(document, name, baseline)
-                line = [name, baseline]
-                line += [f"{have['um2_per_mac_per_cycle'][mode]:.2f}" for mode in modes]
-                line += [
-                    f"{have['fj_per_mac'][mode]:.2f} ({have['fj_per_mac_on_8_bit'][mode]:.2f})"
-                    for mode in modes
-                ]
-                paper = kind_of_paper and baseline == "int8_mac"
-                lines.append(_row([*line, _paper(document["paper"]) if paper else ""]))
-    lines += ["", f"The paper: {document['paper']['source']}.", "", "Goals of the design:", ""]
-    lines.append(_row(["against", "figure", "mode", "at most", "found", ""]))
-    lines.append("|---|---|---|---:|---:|---|")
-    lines += [
-        _row(
-            [
-                goal["baseline"],
-                goal["figure"],
-                goal["mode"],
-                f"{goal['at_most']:.2f}",
-                f"{goal['found']:.3f}",
-                "met" if goal["met"] else "**missed**",
-            ]
-        )
-        for goal in document["goals"]
-    ]
-    if not all(goal["met"] for goal in document["goals"]):
-        tried = len(document["fronts"][named("edge").array.pe.value])
-        lines += [
-            "",
-            f"Tried for what is missed: {tried} netlists of the PE in all places of registers "
-            "(`fronts` in the JSON, the picture), and what ADR 9 lists as rejected.",
-        ]
-    lines += ["", NOT_TRIED]
-    return "\n".join(lines)
-
-
-def _paper(figures: Mapping[str, Any]) -> str:
-    """Return the paper's ratios, W8 to W2; energies on 8-bit weights."""
-
-    def each(name: str) -> str:
-        found = (figures[name].get(mode.name) for mode in MODES)
-        return " / ".join("-" if ratio is None else f"{ratio:.2f}" for ratio in found)
-
-    return (
-        f"area {each('um2_per_mac_per_cycle')}, energy ({each('fj_per_mac')}), cycles "
-        f"{each('cycles')}"
-    )
-
-
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
+@takes_bench_options(
+    "clock_ns", "liberty_file", "operand_file", "products", "cache", "workers", "cluster"
+)
 def main(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="JSON file; .md and two .png are written beside it.")
@@ -334,13 +147,8 @@ def main(
     only: Annotated[
         list[str] | None, typer.Option("--kind", help="Only these kinds (and the baselines).")
     ] = None,
-    clock_ns: ClockNs = 1.65,
-    liberty_file: LibertyFile = NANGATE,
-    operand_file: OperandFile = OPERANDS,
-    products: Products = PRODUCTS,
-    cache: Cache = CACHE,
-    workers: Workers = default_workers(),  # noqa: B008  # shown by --help
-    cluster: Cluster = "",
+    *,
+    options: BenchOptions,
 ) -> None:
     """Map an array of every kind of PE at its best; write and print what they cost."""
     with one_line("synth.compare"):
@@ -354,21 +162,9 @@ def main(
                 f"out must be another file than {OUT} for some kinds only; add -o FILE"
             )
         out.parent.mkdir(parents=True, exist_ok=True)
-        bench = make_bench(
-            liberty_file=liberty_file,
-            operand_file=operand_file,
-            clock_ns=clock_ns,
-            products=products,
-            cache=cache,
-            workers=workers,
-            cluster=cluster,
-        )
-        document: dict[str, Any] = {
-            "command": shlex.join(["python", "-m", "synth.compare", *sys.argv[1:]]),
-            "tools": tools(),
-            "library": {"name": bench.library.name, "sha256": bench.library.sha256},
-            "operands": {"name": bench.operands.name, "sha256": bench.operands.sha256},
-            "clock_period_ns": clock_ns,
+        bench = options.bench()
+        document = document_header("synth.compare", bench.library, bench.operands) | {
+            "clock_period_ns": bench.period_ns,
             "methods": "area synthesised, period static timing, energy gate-level activity",
             "paper": PAPER,
             "kinds": {},
@@ -383,8 +179,8 @@ def main(
             document["kinds"][name] = entry(found, bench.operands)
             document["fronts"][name] = tried + [row for row in rows if row not in tried]
         document["goals"] = goals(document)
-        _write(out, json.dumps(document, indent=1) + "\n")
-        _write(out.with_suffix(".md"), markdown(document) + "\n")
+        write_json(out, document, indent=1)
+        write_text(out.with_suffix(".md"), markdown(document) + "\n")
         # here, so that the kinds can be had without matplotlib
         from synth.plot_front import plot_front
         from synth.plot_parts import plot_parts

@@ -19,10 +19,7 @@ gates, since Yosys orders a compressor tree's terms otherwise there.
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
-import sys
 import tempfile
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -35,13 +32,21 @@ import typer
 
 from hw.array import MacArray
 from hw.config import ArrayConfig, PEKind
+from hw.files import write_json
 from hw.precision import WeightMode
 from hw.verilog import to_rtlil
-from hw.yosys import YosysError
-from synth import activity, liberty, operands, timing
-from synth.cells import LibertyError, Library
+from synth import liberty, operands, timing
+from synth.cells import Library
+from synth.command import (
+    OPERANDS,
+    OperandFile,
+    OutputFile,
+    document_header,
+    listed,
+    one_line,
+    refuse,
+)
 from synth.energy import energy
-from synth.jobs import tools
 from synth.mapped import CLOCK_NS, STANDARD, replay, timed
 from synth.placed import Placed, kind_of, place
 from synth.probe import Recording, all_watched, record
@@ -61,7 +66,7 @@ def arrays() -> dict[str, ArrayConfig]:
     small = ArrayConfig(rows=2, cols=2, lanes=16, drain_rows=1)
     return {
         "bit_pair": small,
-        "int8_dot": replace(small, pe=PEKind.INT8_DOT),
+        "int8_dot": replace(small, pe=PEKind.INT8_DOT, group=2),
         "int8_mac": replace(
             small, rows=4, cols=4, lanes=1, pe=PEKind.INT8_MAC, double_buffered=False
         ),
@@ -188,32 +193,20 @@ def beyond(document: dict[str, Any]) -> list[str]:
 
 
 def main(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON file to write.")
-    ] = None,
+    output: OutputFile = None,
     names: Annotated[
         str, typer.Option("--arrays", help="Small arrays, comma-separated; all if not given.")
     ] = "",
-    operand_file: Annotated[
-        Path, typer.Option("--operands", help="Sampled operands of a network.")
-    ] = Path(__file__).parent / "operands" / "resnet8.npz",
+    operand_file: OperandFile = OPERANDS,
     products: Annotated[
         int, typer.Option(min=1, help="Products of a PE, by mode, that energy is measured on.")
     ] = PRODUCTS,
 ) -> None:
     """Compare whole small arrays with the sum of their modules; exit status 1 beyond the limits."""
-    try:
-        chosen = [name.strip() for name in names.split(",") if name.strip()] or list(arrays())
-        unknown = [name for name in chosen if name not in arrays()]
-        if unknown:
-            known = ", ".join(arrays())
-            raise ValueError(f"arrays must be some of {known}, not {', '.join(unknown)}")
+    with one_line("synth.compose", stopped="stopped"):
+        chosen = listed(names, arrays(), what="arrays", default=arrays())
         library, sampled = liberty.load(liberty.nangate45()), operands.load(operand_file)
-        document: dict[str, Any] = {
-            "command": shlex.join(["python", "-m", "synth.compose", *sys.argv[1:]]),
-            "tools": tools(),
-            "library": {"name": library.name, "sha256": library.sha256},
-            "operands": {"name": sampled.name, "sha256": sampled.sha256},
+        document = document_header("synth.compose", library, sampled) | {
             "recipe": STANDARD.name,
             "limits": {"area": AREA_LIMIT, "energy": ENERGY_LIMIT},
             "arrays": {},
@@ -224,24 +217,8 @@ def main(
                 document["arrays"][name] = entry
                 _show(name, entry)
         if output is not None:
-            temporary = output.with_suffix(".tmp")
-            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-            temporary.replace(output)
-    except (
-        ValueError,
-        OSError,
-        YosysError,
-        LibertyError,
-        activity.SimulationError,
-        operands.OperandError,
-    ) as error:
-        typer.echo(f"synth.compose: {error}", err=True)
-        raise typer.Exit(2) from error
-    lines = beyond(document)
-    for line in lines:
-        typer.echo(f"synth.compose: {line}", err=True)
-    if lines:
-        raise typer.Exit(1)
+            write_json(output, document, indent=1)
+    refuse("synth.compose", beyond(document))
 
 
 def _show(name: str, entry: dict[str, Any]) -> None:

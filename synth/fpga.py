@@ -15,6 +15,7 @@ from rich.table import Table
 from hw.accelerator import Accelerator
 from hw.accelerator_config import AcceleratorConfig
 from hw.catalog import named
+from hw.files import write_json
 from hw.verilog import to_rtlil
 from hw.yosys import YosysError, run_tool, run_yosys
 from hw.zeros import without_zeros
@@ -161,8 +162,7 @@ def main(
             target_mhz=target_mhz,
         )
         path = out / f"fpga-{config}-{device}.json"
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_json(path, report.model_dump(mode="json"))
     except (ValueError, OSError, YosysError, FpgaError) as error:
         typer.echo(f"synth.fpga: {error}", err=True)
         raise typer.Exit(2) from error

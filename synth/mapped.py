@@ -11,7 +11,7 @@ from pathlib import Path
 from hw.config import ArrayConfig
 from synth import activity
 from synth.cells import Library
-from synth.characterise import designs
+from synth.designs import designs
 from synth.drive import with_drivers
 from synth.mapping import WARM_UP
 from synth.netlist import Netlist
@@ -23,8 +23,8 @@ from synth.yosys import Adders, Recipe, map_to_cells
 CLOCK_NS = 1.65
 """Clock of the committed table, to which the recipes belong."""
 
-STANDARD = Recipe(adders=Adders.CELLS, delay_ps=990)
-"""Compressor trees of full-adder cells, a tight delay target."""
+STANDARD = Recipe(adders=Adders.CELLS, delay_ps=1650)
+"""Compressor trees of full-adder cells, a loose delay target: that of the tables' PEs."""
 
 
 def map_array(config: ArrayConfig, library: Library) -> dict[str, Netlist]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -35,7 +35,7 @@ class LayerOperands:
     act : uint8 [pixels, K]
         Activations after im2col.
     weight : dict of WeightMode to int8 [K, M]
-        Its weights at every precision.
+        Its weights at every precision, or at that which it has.
     share : float
         Share of the network's multiply-accumulates that the layer stands for.
     """
@@ -71,7 +71,7 @@ def load(path: Path) -> Operands:
         layers = {
             name: LayerOperands(
                 act=arrays[f"act/{name}"],
-                weight={mode: arrays[f"weight/{name}/{mode.name}"] for mode in WeightMode},
+                weight=_weights(arrays, name),
                 share=float(arrays[f"macs/{name}"]),
             )
             for name in names
@@ -103,6 +103,16 @@ def load(path: Path) -> Operands:
         raise OperandError(f"{path}: must have at least one layer, found none")
     digest = hashlib.sha256(raw).hexdigest()
     return Operands(name=path.stem, sha256=digest, layers=layers, path=path.resolve())
+
+
+def _weights(arrays: Mapping[str, Ints], name: str) -> dict[WeightMode, Ints]:
+    """Weights of a layer at the precisions that the file has, at least one."""
+    found = {
+        mode: arrays[key] for mode in WeightMode if (key := f"weight/{name}/{mode.name}") in arrays
+    }
+    if not found:
+        raise KeyError(f"weight/{name}/W8")
+    return found
 
 
 def _thinned(layer: LayerOperands) -> LayerOperands:
@@ -147,11 +157,13 @@ def sample_tiles(
     Returns
     -------
     dict of str to list of Tile
-        Act [rows, K] and weight [K, cols]; at least one tile of every layer.
+        Act [rows, K] and weight [K, cols]; at least one tile of every layer that has weights at
+        this precision.
     """
     return {
         name: list(_tiles(layer, mode, config, products=products / len(operands.layers), cols=cols))
         for name, layer in operands.layers.items()
+        if mode in layer.weight
     }
 
 

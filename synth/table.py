@@ -8,7 +8,6 @@ lists them.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
+from hw.files import write_json
 from hw.precision import WeightMode
 from hw.schedule import GemmShape
 from synth.costs.arrays import (
@@ -290,11 +290,7 @@ class CostTable(Record):
 
     def save(self, path: Path) -> None:
         """Write the table, whole or not at all, floats to six significant digits."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        document = _rounded(self.model_dump(mode="json", exclude_none=True))
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_json(path, _rounded(self.model_dump(mode="json", exclude_none=True)))
 
 
 def _rounded(value: object) -> object:

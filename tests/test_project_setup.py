@@ -21,7 +21,8 @@ with_the_tested_torch = pytest.mark.skipif(
 )
 TARGETS = [
     "help", "search", "bench-search", "test", "synth", "compare", "blind", "sta", "compose",
-    "parts", "verilog", "fpga", "formal", "mutate", "throughput", "lint", "clean",
+    "parts", "verilog", "fpga", "formal", "mutate", "throughput", "cosim", "bench-ptq", "lint",
+    "clean",
 ]  # fmt: skip
 
 

@@ -145,6 +145,8 @@ def test_a_whole_search_meets_its_targets_and_writes_all_files(
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "float.safetensors",
         "folded.safetensors",
+        "integer",
+        "network.safetensors",
         "pareto.png",
         "quantised.safetensors",
         "result.json",
@@ -308,7 +310,9 @@ def test_an_impossible_drop(value: str) -> None:
 
 
 def test_an_unknown_model() -> None:
-    assert refused("--model", "vgg") == "model must be one of resnet8, dscnn, not vgg"
+    assert refused("--model", "vgg") == (
+        "model must be one of resnet8, dscnn, or module:factory, not vgg"
+    )
 
 
 def test_a_missing_table(tmp_path: Path) -> None:

@@ -90,9 +90,10 @@ def options(folder: Path, out: Path, *more: str) -> list[str]:
     ("more", "steps"),
     [
         (("--qat-steps", "20"), (2, 3)),
+        (("--qat-steps", "20", "--scales", "learned"), (2, 3)),
         (("--method", "auto", "--ptq-only", "--max-energy", "0.5"), (0, 3)),
     ],
-    ids=["sigmaquant", "auto"],
+    ids=["sigmaquant", "learned-scales", "auto"],
 )
 def test_a_search_killed_again_and_again_ends_with_the_identical_result(
     folder: Path, tmp_path: Path, more: tuple[str, ...], steps: tuple[int, ...]
@@ -116,6 +117,8 @@ def test_a_search_killed_again_and_again_ends_with_the_identical_result(
     assert sorted(path.name for path in out.iterdir()) == [
         "float.safetensors",
         "folded.safetensors",
+        "integer",
+        "network.safetensors",
         "pareto.png",
         "quantised.safetensors",
         "result.json",

@@ -1,12 +1,23 @@
-"""``python -m synth`` on a small array: from RTL to a table, and its bad input."""
+"""``python -m synth`` on a small array: from RTL to a table, and its bad input; shared options."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from hw.precision import WeightMode
+from synth import liberty, operands
+from synth.command import (
+    OPERANDS,
+    BenchOptions,
+    document_header,
+    listed,
+    one_line,
+    takes_bench_options,
+)
 from synth.table import CostTable, complete
 
 
@@ -94,3 +105,75 @@ def test_clock_that_no_recipe_meets_is_one_line_and_status_2(tmp_path: Path) -> 
     assert last.startswith("synth: clock must be at least ")
     assert last.endswith(" ns; raise --clock-ns")
     assert not tables.exists()
+
+
+@takes_bench_options("products", "node_nm", "liberty_file")
+def _command(name: str = "none", node_nm: float = 45.0, *, options: BenchOptions) -> None:
+    typer.echo(f"{name} {node_nm} {options.products} {options.liberty_file} {options.clock_ns}")
+
+
+def _run(*arguments: str) -> tuple[int, str]:
+    app = typer.Typer()
+    app.command()(_command)
+    done = CliRunner().invoke(app, arguments)
+    return done.exit_code, done.output
+
+
+def test_options_of_the_bench_come_in_the_order_of_their_names_behind_the_commands_own() -> None:
+    status, text = _run("--help")
+    assert status == 0
+    places = [text.index(f"--{option}") for option in ("name", "products", "node-nm", "liberty")]
+    assert places == sorted(places)
+    assert "--clock-ns" not in text
+
+
+def test_options_that_are_not_given_or_not_named_have_their_defaults() -> None:
+    assert _run() == (0, "none 45.0 12000 nangate45 1.65\n")
+    given = ("--products", "5", "--liberty", "my.lib", "--name", "x", "--node-nm", "7")
+    assert _run(*given) == (0, "x 7.0 5 my.lib 1.65\n")
+    assert _run("--products", "0")[0] == 2
+    assert _run("--clock-ns", "1")[0] == 2
+
+
+def test_a_command_can_be_called_with_some_of_its_options(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _command(products=7)
+    assert capsys.readouterr().out == "none 45.0 7 nangate45 1.65\n"
+    with pytest.raises(TypeError, match="unexpected keyword argument 'clock_ns'"):
+        _command(clock_ns=1.0)
+
+
+def test_a_document_begins_with_what_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["synth/compare.py", "-o", "my file"])
+    library, sampled = liberty.load(liberty.nangate45()), operands.load(OPERANDS)
+    header = document_header("synth.compare", library, sampled)
+    assert list(header) == ["command", "tools", "library", "operands"]
+    assert header["command"] == "python -m synth.compare -o 'my file'"
+    assert header["library"] == {"name": "NangateOpenCellLibrary", "sha256": library.sha256}
+    assert header["operands"] == {"name": "resnet8", "sha256": sampled.sha256}
+
+
+def test_lists_have_known_names_only() -> None:
+    assert listed(" b, a,", ("a", "b"), what="kinds") == ["b", "a"]
+    assert listed("", ("a", "b"), what="kinds", default=("a",)) == ["a"]
+    with pytest.raises(ValueError, match=r"^kinds must be some of a, b, not c, d$"):
+        listed("a,c,d", ("a", "b"), what="kinds")
+    with pytest.raises(ValueError, match=r"^kinds must be some of a, b, not none$"):
+        listed(" ,", ("a", "b"), what="kinds")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (ValueError("x must be 1, not 2"), 2, "synth.sta: x must be 1, not 2\n"),
+        (KeyboardInterrupt(), 130, "synth.sta: stopped\n"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(
+    error: BaseException, status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as end, one_line("synth.sta", stopped="stopped"):
+        raise error
+    assert end.value.exit_code == status
+    assert capsys.readouterr().err == line

@@ -9,7 +9,6 @@ import pytest
 from hw.booth import digits as booth_digits
 from hw.config import ArrayConfig, PEKind
 from hw.precision import WeightMode
-from synth.blind import by_layer
 from synth.costs.activity import EnergyModel
 from synth.features import FEATURES, Features, digits, features
 from synth.model import fit, run_features
@@ -99,13 +98,6 @@ def test_every_sampled_layer_has_features_and_one_is_thinned() -> None:
     whole = thinned.removesuffix(", thinned")
     assert found[thinned].acts == found[whole].acts
     assert found[thinned].products < 0.4 * found[whole].products
-
-
-def test_error_of_a_layer_is_that_of_its_sum_over_the_modes() -> None:
-    row = {"layer": "a", "mode": "W8", "measured_pj": 10.0, "predicted_pj": 11.0}
-    other = row | {"mode": "W2", "measured_pj": 20.0, "predicted_pj": 16.0}
-    # 8 steps for 2: (88 + 32) / (80 + 40)
-    assert by_layer([row, other]) == {"a": 0.0}
 
 
 def test_layers_thinned_weights_are_an_eighth() -> None:

@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def square(*, store: Store, number: int, log: str) -> dict[str, Any]:
-    """Return a square, and leave a line for every call."""
+    """Return a square, and leave a line for every call: the number, the process."""
     with Path(log).open("a", encoding="utf-8") as file:
-        file.write(f"{number}\n")
+        file.write(f"{number} {os.getpid()}\n")
     if number < 0:
         raise ValueError(f"number must not be negative, not {number}")
     return {"square": number * number}
@@ -35,6 +35,17 @@ def jobs(log: Path, numbers: range) -> list[Job]:
     ]
 
 
+def calls(log: Path) -> tuple[list[int], set[int]]:
+    """Numbers of the calls in their order, and the processes that made them."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    numbers, pids = [], set()
+    for line in lines:
+        number, pid = map(int, line.split())
+        numbers.append(number)
+        pids.add(pid)
+    return numbers, pids
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_results_come_in_order_and_are_made_once(workers: int, tmp_path: Path) -> None:
     log = tmp_path / "log"
@@ -42,7 +53,10 @@ def test_results_come_in_order_and_are_made_once(workers: int, tmp_path: Path) -
     wanted = [{"square": n * n} for n in range(5)]
     assert runner.run(jobs(log, range(5)), label="squares") == wanted
     assert runner.run(jobs(log, range(5)), label="squares") == wanted
-    assert sorted(log.read_text().split()) == list("01234")
+    numbers, pids = calls(log)
+    assert sorted(numbers) == [0, 1, 2, 3, 4]
+    # in this process if there are no workers, and else in none of them here
+    assert os.getpid() not in pids if workers else pids == {os.getpid()}
 
 
 def test_what_was_finished_before_a_failure_is_kept(tmp_path: Path) -> None:
@@ -50,9 +64,9 @@ def test_what_was_finished_before_a_failure_is_kept(tmp_path: Path) -> None:
     runner = Runner(store=Store(tmp_path / "store"))
     with pytest.raises(ValueError, match="number must not be negative, not -1"):
         runner.run(jobs(log, range(3, -3, -1)), label="squares")
-    assert log.read_text().split() == ["3", "2", "1", "0", "-1"]
+    assert calls(log)[0] == [3, 2, 1, 0, -1]
     runner.run(jobs(log, range(5)), label="squares")
-    assert log.read_text().split() == ["3", "2", "1", "0", "-1", "4"]
+    assert calls(log)[0] == [3, 2, 1, 0, -1, 4]
 
 
 def test_another_argument_is_another_job_and_another_place_is_not(tmp_path: Path) -> None:
@@ -74,12 +88,31 @@ def test_a_cluster_gives_the_same_although_a_worker_is_killed(tmp_path: Path) ->
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
         runner = Runner(store=Store(tmp_path / "store"), cluster=cluster.scheduler_address)
-        pids = [worker.pid for worker in cluster.workers.values()]
-        killer = threading.Timer(1.0, os.kill, (pids[0], signal.SIGKILL))
+        victim = next(worker.pid for worker in cluster.workers.values())
+        at_the_kill: list[int] = []
+        over = threading.Event()
+
+        def kill_when_at_work() -> None:
+            while not over.wait(0.05):
+                numbers, pids = calls(log)
+                if victim in pids:
+                    os.kill(victim, signal.SIGKILL)
+                    at_the_kill.append(len(numbers))
+                    return
+
+        killer = threading.Thread(target=kill_when_at_work)
         killer.start()
-        found = runner.run(slow_jobs(log, range(12)), label="squares")
-        killer.join()
+        try:
+            found = runner.run(slow_jobs(log, range(12)), label="squares")
+        finally:
+            over.set()
+            killer.join()
     assert found == [{"square": n * n} for n in range(12)]
+    _, pids = calls(log)
+    assert os.getpid() not in pids, "jobs of a cluster run in its workers"
+    assert len(pids) > 1, "what the killed worker left, others did"
+    assert at_the_kill, "the killed worker had done some of the jobs"
+    assert at_the_kill[0] < 12, "and not all were done when it was killed"
 
 
 def slow_square(*, store: Store, number: int, log: str) -> dict[str, Any]:
@@ -115,12 +148,15 @@ def test_killed_ten_times_the_table_is_the_same_to_the_last_byte(tmp_path: Path)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert synth(undisturbed, *small).wait() == 0
     moments = random.Random(1)
+    unfinished = 0
     for _ in range(10):
         running = synth(killed, *small)
         time.sleep(moments.uniform(1.0, 6.0))
         # the workers as well, as when a machine goes down
         os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
+        stopped = running.wait() == -signal.SIGKILL
+        unfinished += stopped and not (killed / "tables" / "small.json").exists()
+    assert unfinished, "no run was killed before it had written its table"
     assert synth(killed, *small).wait() == 0
     tables = [folder / "tables" / "small.json" for folder in (undisturbed, killed)]
     assert tables[0].read_bytes() == tables[1].read_bytes()

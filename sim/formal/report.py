@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from hw.files import write_json, write_text
 from sim.formal.sby import Outcome
 
 
@@ -37,9 +37,5 @@ def write(outcomes: Sequence[Outcome], folder: Path) -> None:
         f"{'proven' if o.passed else 'FAILED: ' + o.reason} | {o.seconds:.1f} |"
         for o in outcomes
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {"formal.json": json.dumps(rows, indent=1), "formal.md": "\n".join(table)}
-    for name, text in texts.items():
-        new = folder / f"{name}.new"
-        new.write_text(text + "\n", encoding="utf-8")
-        new.replace(folder / name)
+    write_json(folder / "formal.json", rows, indent=1)
+    write_text(folder / "formal.md", "\n".join(table) + "\n")

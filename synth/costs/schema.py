@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hw.files import write_text
 from synth.table import CostTable
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "cost-table.schema.json"
@@ -25,7 +26,7 @@ def main(
 ) -> None:
     """Write the schema."""
     try:
-        output.write_text(schema_text(), encoding="utf-8")
+        write_text(output, schema_text())
     except OSError as error:
         typer.echo(f"synth.costs.schema: {error}", err=True)
         raise typer.Exit(2) from None

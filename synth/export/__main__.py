@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from hw.files import write_bytes
 from synth.export import accelergy, haq
 from synth.export.figures import csv_text
 from synth.export.shapes import load_layers
@@ -53,15 +54,6 @@ def exported(
             return {out: writers[out.suffix](table, load_layers(shapes, network))}
 
 
-def write(files: dict[Path, bytes]) -> None:
-    """Write files, each whole or not at all; their folders are made."""
-    for path, content in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_bytes(content)
-        temporary.replace(path)
-
-
 def main(
     path: Annotated[Path, typer.Argument(metavar="TABLE", help="Cost table.")],
     form: Annotated[
@@ -77,7 +69,8 @@ def main(
     """Write a cost table as CSV, for Accelergy, or as a look-up of layer costs."""
     try:
         files = exported(CostTable.load(path), form, out, shapes=shapes, network=network)
-        write(files)
+        for written, content in files.items():
+            write_bytes(written, content)
     except (CostTableError, ValueError, OSError) as error:
         typer.echo(f"synth.export: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(BAD_INPUT) from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from hw.mapping import ConvShape
 from hw.schedule import GemmShape
@@ -14,44 +15,18 @@ from synth.costs.check import first_breach
 from synth.table import CostTableError
 
 
-class _Gemm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    name: str
-    pixels: int
-    depth: int
-    outputs: int
-    groups: int = 1
-
-    def shape(self) -> GemmShape:
-        return GemmShape(**self.model_dump(exclude={"name"}))
-
-
-class _Conv(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    name: str
-    in_h: int
-    in_w: int
-    in_channels: int
-    out_channels: int
-    kernel_h: int = 1
-    kernel_w: int = 1
-    stride: int = 1
-    pad_top: int = 0
-    pad_left: int = 0
-    pad_bottom: int = 0
-    pad_right: int = 0
-    groups: int = 1
-
-    def shape(self) -> GemmShape:
-        conv = ConvShape(**self.model_dump(exclude={"name"}))
-        return GemmShape(
-            pixels=conv.out_h * conv.out_w,
-            depth=conv.taps * conv.in_channels // conv.groups,
-            outputs=conv.out_channels // conv.groups,
-            groups=conv.groups,
-        )
+def _record(shape: type[Any]) -> type[BaseModel]:
+    """Record of a layer in the file: its name and the fields of a shape, no others."""
+    types = get_type_hints(shape)
+    sizes: dict[str, Any] = {
+        f.name: (types[f.name], ... if f.default is MISSING else f.default) for f in fields(shape)
+    }
+    return create_model(
+        shape.__name__, __config__=ConfigDict(extra="forbid"), name=(str, ...), **sizes
+    )
 
 
+_GEMM, _CONV = _record(GemmShape), _record(ConvShape)
 _LAYERS = TypeAdapter(Annotated[list[dict[str, Any]], Field(min_length=1)])
 
 
@@ -102,11 +77,21 @@ def load_layers(path: Path, network: str = "") -> dict[str, GemmShape]:
 
 
 def _layer(layer: dict[str, Any], place: str) -> tuple[str, GemmShape]:
-    form = _Gemm if "pixels" in layer else _Conv
+    form, shape = (_GEMM, GemmShape) if "pixels" in layer else (_CONV, _of_convolution)
     try:
-        checked = form.model_validate(layer)
-        return checked.name, checked.shape()
+        checked = form.model_validate(layer).model_dump()
+        return checked.pop("name"), shape(**checked)
     except ValidationError as error:
         raise CostTableError(f"{place}: {first_breach(error)}") from error
     except ValueError as error:
         raise CostTableError(f"{place}: {error}") from error
+
+
+def _of_convolution(**sizes: int) -> GemmShape:
+    conv = ConvShape(**sizes)
+    return GemmShape(
+        pixels=conv.out_h * conv.out_w,
+        depth=conv.taps * conv.in_channels // conv.groups,
+        outputs=conv.out_channels // conv.groups,
+        groups=conv.groups,
+    )

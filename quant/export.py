@@ -1,0 +1,198 @@
+"""The integer network of a run, for hardware: ``python -m quant.export RUN --out DIR``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from quant.data import ImageData
+from quant.errors import QuantError
+from sim import folder as integers
+from sim import network as golden
+
+if TYPE_CHECKING:
+    from quant.data import ImageSet
+    from quant.exact import ExactNetwork
+
+INTEGER_FOLDER = "integer"
+RESULT_NAME = "result.json"
+
+
+def read_result(run: Path) -> dict[str, Any]:
+    """Read a run's result.json.
+
+    Raises
+    ------
+    QuantError
+        If there is none, or it is not JSON.
+    """
+    path = run / RESULT_NAME
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise QuantError(
+            f"{path}: run must be the folder of a finished search, but: {error.strerror}"
+        ) from error
+    except ValueError as error:
+        raise QuantError(f"{path}: must be JSON, not: {error}") from error
+    return dict(result)
+
+
+def read_integers(run: Path) -> integers.IntegerNetwork:
+    """Read a run's integer network.
+
+    Raises
+    ------
+    QuantError
+        If the run has none; says why.
+    sim.folder.FolderError
+        If its folder is damaged.
+    """
+    entry = read_result(run).get("integer_network")
+    if entry is None:
+        raise QuantError(f"{run}: run must have an integer network, but is of an earlier version")
+    if entry["folder"] is None:
+        raise QuantError(f"{run}: network must have an integer counterpart, but: {entry['reason']}")
+    return integers.load(run / entry["folder"])
+
+
+def exact_network(run: Path, data: Path) -> ExactNetwork:
+    """Rebuild a run's network in torch, with the arithmetic of the integers."""
+    from quant.exact import ExactNetwork
+    from quant.journal import Journal
+    from quant.layers import QuantNetwork
+    from quant.workbench import Source, Workbench
+
+    result = read_result(run)
+    entry = Journal(run).read("network", {"model": result["model"]})
+    if entry is None or entry.snapshot is None:
+        raise QuantError(f"{run}: run must hold network.safetensors, but does not")
+    source = Source(model=result["model"], weights=run / "float.safetensors", data=data)
+    quantised = QuantNetwork(Workbench(source).network, entry.snapshot.bits)
+    quantised.restore(entry.snapshot)
+    return ExactNetwork(quantised.eval())
+
+
+def compare(
+    network: integers.IntegerNetwork, exact: ExactNetwork, images: ImageSet, *, batch: int = 100
+) -> Iterator[int]:
+    """Compare every tensor of the integer network with torch's; yields correct answers a batch.
+
+    Raises
+    ------
+    QuantError
+        If a value differs; names the layer, the image and the place.
+    """
+    import numpy as np
+    import torch
+
+    from quant.batches import to_input
+
+    for first in range(0, len(images), batch):
+        chosen = images.images[first : first + batch]
+        expected = exact.tensors(to_input(torch.from_numpy(chosen.copy())))
+        for name, found in golden.tensors(network, chosen[..., None]):
+            if name not in expected:  # max pooling, of which torch keeps no integers
+                continue
+            values = expected[name].numpy()
+            values = values.transpose(0, 2, 3, 1) if values.ndim == 4 else values[:, None, None]
+            if not np.array_equal(values, found):
+                place = [int(index) for index in np.argwhere(values != found)[0]]
+                raise QuantError(
+                    f"{name}: golden model must equal torch, but image {first + place[0]} at "
+                    f"(y, x, channel) {tuple(place[1:])} is {found[tuple(place)]}, not "
+                    f"{values[tuple(place)]:.0f}"
+                )
+        logits = found.reshape(len(chosen), -1)
+        yield int((logits.argmax(axis=1) == images.labels[first : first + batch]).sum())
+
+
+def check(run: Path, data: Path | None, console: Console) -> None:
+    """Hold the integer network to torch at every layer boundary, on all test images.
+
+    Raises
+    ------
+    QuantError
+        If a value, or the accuracy in result.json, differs.
+    """
+    from rich.progress import Progress
+
+    result = read_result(run)
+    folder = data or Path(result["data"]["folder"])
+    network, exact = read_integers(run), exact_network(run, folder)
+    images = ImageData(folder).test
+    correct = 0
+    with Progress(console=console) as progress:
+        task = progress.add_task("test images", total=len(images))
+        for right in compare(network, exact, images):
+            correct += right
+            progress.advance(task, 100)
+    accuracy, reported = correct / len(images), result["accuracy"]["searched"]
+    if accuracy != reported:
+        raise QuantError(
+            f"accuracy of the golden model must be {reported}, as in {RESULT_NAME}, not {accuracy}"
+        )
+    console.print(
+        f"golden model = torch in all {len(network.graph.tensors)} tensors of {len(images)} test "
+        f"images; accuracy {100 * accuracy:.2f} %, as in {RESULT_NAME}"
+    )
+
+
+def summary(network: integers.IntegerNetwork) -> Table:
+    """Table of layers, precisions and packed bytes."""
+    table = Table(title=f"{network.graph.name}: integer network")
+    table.add_column("layer", no_wrap=True)
+    for column in ("bits", "weights", "bytes"):
+        table.add_column(column, justify="right")
+    sizes = network.packed_bytes
+    for step in network.graph.convs:
+        count = network.layers[step.name].weight.size
+        table.add_row(step.name, str(step.weight_bits), f"{count:,}", f"{sizes[step.name]:,}")
+    table.add_row("all", "", "", f"{sum(sizes.values()):,}")
+    return table
+
+
+def main(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished search.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    verify: Annotated[
+        bool,
+        typer.Option("--check", help="Compare with torch at every layer, on all test images."),
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of IDX files; that of the run by default.")
+    ] = None,
+) -> None:
+    """Write the integers of a run, and say how many bytes they take."""
+    console = Console()
+    try:
+        network = read_integers(run)
+        if verify:
+            check(run, data, Console(stderr=True))
+        network.save(out)
+        integers.save_examples(out, *integers.load_examples(run / INTEGER_FOLDER))
+    except (QuantError, integers.FolderError, OSError) as error:
+        typer.echo(f"quant.export: {error}", err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        typer.echo("quant.export: stopped; nothing was written", err=True)
+        raise typer.Exit(130) from error
+    console.print(summary(network))
+    disk = sum(path.stat().st_size for path in out.iterdir())
+    console.print(
+        f"{sum(network.packed_bytes.values()):,} bytes packed (weights, and 8 a channel for bias, "
+        f"multiplier, shift), {disk:,} on disk -> {out}"
+    )
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(main)
+
+if __name__ == "__main__":
+    app()

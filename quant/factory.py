@@ -1,0 +1,96 @@
+"""Networks of the user's own: ``module:factory``, anything importable that returns an nn.Module."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from quant.errors import QuantError
+from quant.tracing import first_line, line_of
+
+SEED = 0
+"""Of what a factory draws, so that every process builds the same network."""
+_NESTED = ("state_dict", "model", "model_state_dict")
+"""Where checkpoints keep the weights, beside other things."""
+
+
+def build_own(name: str) -> nn.Module:
+    """Call ``module:factory``; the module is looked for where the command was started, too.
+
+    Raises
+    ------
+    QuantError
+        If it cannot be imported, fails or returns something else than a network.
+    """
+    module, _, factory = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        make = getattr(importlib.import_module(module), factory)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            model = make()
+    except Exception as error:  # of the user's code
+        raise QuantError(
+            f"model {name} must be importable and callable, not: {type(error).__name__}: "
+            f"{first_line(error)} ({line_of(error)})"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise QuantError(f"model {name} must return an nn.Module, not a {type(model).__name__}")
+    return model
+
+
+def load_own(name: str, path: Path | None) -> tuple[nn.Module, dict[str, str]]:
+    """Return a network of the user's own, in evaluation mode, and its weight file's metadata.
+
+    Parameters
+    ----------
+    name : str
+        ``module:factory``.
+    path : Path, optional
+        A safetensors file, or a checkpoint of torch that has nothing but weights in it; what the
+        factory gives is used as it is by default.
+
+    Raises
+    ------
+    QuantError
+        If it cannot be built, or the file is missing, malformed or of another network.
+    """
+    model = build_own(name)
+    if path is None:
+        return model.eval(), {}
+    state, metadata = _read(path)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        reason = lines[1].strip() if len(lines) > 1 else lines[0]
+        raise QuantError(f"{path}: weights must fit {name}, not: {reason[:200]}") from error
+    return model.eval(), metadata
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                return tensors, dict(sorted((file.metadata() or {}).items()))
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the file makes it
+        raise QuantError(
+            f"{path}: weights must be a safetensors file or a checkpoint with weights only, not: "
+            f"{first_line(error)[:200]}"
+        ) from error
+    for key in _NESTED:
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise QuantError(f"{path}: weights must be a dict of tensors, not {type(found).__name__}")
+    return found, {}

@@ -1,0 +1,105 @@
+"""Command line: `python -m quant.ptq.bench`, resumed where it was stopped."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from functools import lru_cache, partial
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from quant.data import ImageData, default_folder
+from quant.errors import QuantError
+from quant.files import write_bytes, write_json
+
+BITS = (4, 3, 2)
+PACKAGES = ("numpy", "scipy", "torch")
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="JSON file; the table goes beside it, .md")] = Path(
+        "docs/ptq-bench.json"
+    ),
+    folder: Annotated[Path, typer.Option(help="where finished rows are kept")] = Path(
+        "runs/ptq-bench"
+    ),
+    data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
+    only: Annotated[str, typer.Option(help="layers whose name has this in it")] = "",
+    most_minutes: Annotated[float, typer.Option(help="of OBQ on one layer")] = 10.0,
+) -> None:
+    """Measure error and seconds of all weight optimisers on layers of three sizes."""
+    try:
+        if os.environ.get("OMP_NUM_THREADS") != "1":
+            raise QuantError(
+                "OMP_NUM_THREADS must be 1, so that all methods run on one thread, not "
+                f"{os.environ.get('OMP_NUM_THREADS', 'unset')}; run `make bench-ptq`"
+            )
+        images = ImageData(data or default_folder())
+        document = measure_all(images, folder, only=only, most_seconds=most_minutes * 60)
+    except (QuantError, OSError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    from quant.ptq.bench.report import markdown
+
+    write_json(out, document)
+    write_bytes(out.with_suffix(".md"), markdown(document).encode())
+    print(f"{out}, {out.with_suffix('.md')}")
+
+
+def measure_all(
+    images: ImageData, folder: Path, *, only: str, most_seconds: float
+) -> dict[str, Any]:
+    """Measure every cell, what `folder` has not got yet; of the layers with `only` in their name.
+
+    Raises
+    ------
+    QuantError
+        If no layer is left.
+    """
+    import torch
+
+    from quant.journal import Journal
+    from quant.ptq.bench.layers import CASES, SETTINGS, TRAIN_IMAGES, Layers
+    from quant.ptq.bench.measure import REPEATS, measured
+    from quant.ptq.bench.report import targets
+
+    torch.set_num_threads(1)
+    layers, journal = Layers(images, folder), Journal(folder)
+    load = lru_cache(maxsize=1)(layers.load)
+    cells = []
+    chosen = [case for case in CASES if only in case.title]
+    if not chosen:
+        known = ", ".join(case.title for case in CASES)
+        raise QuantError(f"--only must be part of one of {known}, not {only!r}")
+    for case in chosen:
+        for bits in BITS:
+            cell = measured(case, bits, partial(load, case), journal, most_seconds=most_seconds)
+            cells.append(cell)
+            print(f"{case.title}, {bits} bit: done", file=sys.stderr, flush=True)
+    return {
+        "command": "make bench-ptq",
+        "machine": f"{_cpu()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "repeats": REPEATS,
+        "wide_network": f"{SETTINGS}, {TRAIN_IMAGES} images",
+        "targets": targets(cells),
+        "cells": cells,
+    }
+
+
+def _cpu() -> str:
+    if CPU_INFO.exists():
+        for line in CPU_INFO.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,231 @@
+"""A whole network's weights, optimised layer by layer on calibration images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hw.precision import WeightMode
+from quant.batches import to_input
+from quant.calibrate import fit_activations, reestimate_norms
+from quant.data import ImageSet
+from quant.graph import Network
+from quant.layers import Bits, QuantLayer, QuantNetwork
+from quant.ptq.grid import IntegerRange, WeightGrid
+from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise
+from quant.ptq.statistics import LayerStatistics
+
+CALIBRATION_IMAGES = 512
+BATCH = 64
+
+Solutions = Mapping[str, Mapping[WeightMode, OptimisedWeights]]
+"""Optimised weights of every layer at some of its precisions."""
+
+
+class _Reached(Exception):  # noqa: N818  control flow, not an error
+    """The layer that was asked for has been reached; what follows need not run."""
+
+
+def collect(module: nn.Module, layer: nn.Module, statistics: LayerStatistics, x: Tensor) -> None:
+    """Run a network as far as one layer, and add what that reads to its statistics.
+
+    Parameters
+    ----------
+    module : module
+        Float or quantised network, in evaluation mode.
+    layer : module
+        One of its layers, called once.
+    statistics : LayerStatistics
+        Changed in place.
+    x : float [N, C, H, W]
+        Images; `BATCH` of them at a time.
+    """
+
+    def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        statistics.add(inputs[0])
+        raise _Reached
+
+    handle = layer.register_forward_pre_hook(hook)
+    try:
+        with torch.no_grad():
+            for batch in torch.split(x, BATCH):
+                try:
+                    module(batch)
+                except _Reached:
+                    continue
+    finally:
+        handle.remove()
+
+
+def calibration_images(data: ImageSet, count: int, *, seed: int) -> Tensor:
+    """Choose images: float32 [min(count, len(data)), 1, H, W]."""
+    random = np.random.default_rng(seed)
+    chosen = random.choice(len(data), min(count, len(data)), replace=False)
+    return to_input(torch.from_numpy(data.images[chosen]))
+
+
+def layer_solutions(
+    network: Network,
+    images: Tensor,
+    choices: Mapping[str, Sequence[WeightMode]],
+    *,
+    method: Method = Method.SENSITIVITY,
+    narrow: bool = False,
+) -> Iterator[tuple[str, dict[WeightMode, OptimisedWeights]]]:
+    """Optimise every layer at each of its precisions, on the activations of the float network.
+
+    Layers do not depend on each other then, so one run serves all allocations of a search.
+
+    Parameters
+    ----------
+    network : Network
+        In float.
+    images : float [N, C, H, W]
+        Calibration images.
+    choices : mapping of str to sequence of WeightMode
+        Precisions of each layer.
+    method : Method
+        How to choose integers.
+    narrow : bool
+        Whether the most negative integer stays unused.
+
+    Yields
+    ------
+    str, dict of WeightMode to OptimisedWeights
+        Layer after layer; one layer's statistics are in memory at a time.
+    """
+    widest = {name: max(modes, key=lambda mode: mode.bits) for name, modes in choices.items()}
+    quantised = QuantNetwork(network, widest, narrow=narrow)
+    for name, layer in quantised.quant_layers():
+        statistics = LayerStatistics(layer.layer, name)
+        collect(network.module, network.module.get_submodule(name), statistics, images)
+        weight = layer.layer.weight.detach()
+        found = {}
+        for mode in choices[name]:
+            integers = IntegerRange(bits=mode.bits, narrow=narrow)
+            grid = WeightGrid.symmetric(matrix(weight), integers)
+            found[mode] = optimise(weight, statistics, grid, method)
+        yield name, found
+
+
+def sequential_solutions(
+    network: Network,
+    images: Tensor,
+    bits: Bits,
+    *,
+    method: Method = Method.SENSITIVITY,
+    narrow: bool = False,
+) -> Iterator[tuple[str, dict[WeightMode, OptimisedWeights]]]:
+    """Optimise layer after layer, each on what the layers before it, quantised, really give.
+
+    The batch norm behind each layer is set to the statistics that the layer now has; they follow
+    from those of its inputs. Activations are in float.
+
+    Parameters
+    ----------
+    network, images, method, narrow
+        As for `layer_solutions`.
+    bits : mapping of str to WeightMode
+        Precision of every layer.
+
+    Yields
+    ------
+    str, dict of WeightMode to OptimisedWeights
+        Layer after layer, in order of execution.
+    """
+    quantised = QuantNetwork(network, bits, narrow=narrow).eval()
+    for name, layer in quantised.quant_layers():
+        statistics = LayerStatistics(layer.layer, name)
+        collect(quantised, layer, statistics, images)
+        weight = layer.layer.weight.detach()
+        integers = IntegerRange(bits=layer.mode.bits, narrow=narrow)
+        grid = WeightGrid.symmetric(matrix(weight), integers)
+        found = optimise(weight, statistics, grid, method)
+        _start(layer, found)
+        match_norm(layer, statistics)
+        yield name, {layer.mode: found}
+
+
+@torch.no_grad()
+def match_norm(layer: QuantLayer, statistics: LayerStatistics) -> None:
+    """Set a batch norm's running statistics to those of the layer's present weights.
+
+    Parameters
+    ----------
+    layer : QuantLayer
+        Changed in place, if it has a batch norm.
+    statistics : LayerStatistics
+        Of the layer's inputs.
+    """
+    norm = layer.norm
+    if norm is None:
+        return
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    hessian, mean = statistics.hessian, statistics.mean
+    weight = layer.layer.weight.double().reshape(len(hessian), -1, mean.shape[1])  # [g, M/g, K]
+    means = (weight @ mean[:, :, None]).flatten()  # [M]
+    squares = ((weight @ hessian) * weight).sum(dim=2).flatten()
+    norm.running_var.copy_((squares - means.square()).clamp_min(0))
+    norm.running_mean.copy_(means if layer.layer.bias is None else means + layer.layer.bias)
+
+
+def put(quantised: QuantNetwork, solutions: Solutions) -> None:
+    """Start every layer from its optimised weights at the precision it has, scales fixed."""
+    for name, layer in quantised.quant_layers():
+        _start(layer, solutions[name][layer.mode])
+
+
+def _start(layer: QuantLayer, found: OptimisedWeights) -> None:
+    layer.start_from(found.values(), torch.from_numpy(found.grid.scale).float())
+
+
+def optimised(
+    network: Network,
+    data: ImageSet,
+    bits: Bits,
+    *,
+    method: Method = Method.SENSITIVITY,
+    images: int = CALIBRATION_IMAGES,
+    sequential: bool = False,
+    narrow: bool = False,
+    seed: int = 0,
+) -> QuantNetwork:
+    """Return a network of optimised weights, batch norms and activation ranges calibrated.
+
+    Parameters
+    ----------
+    network : Network
+        In float; left as it is.
+    data : ImageSet
+        Training images.
+    bits : mapping of str to WeightMode
+        Precision of every layer.
+    method : Method
+        How to choose integers.
+    images : int
+        Calibration images for the statistics.
+    sequential : bool
+        Whether each layer's statistics are those behind the quantised layers before it, instead of
+        the float network's.
+    narrow : bool
+        Whether the most negative integer stays unused.
+    seed : int
+        Of the choice of images.
+    """
+    chosen = calibration_images(data, images, seed=seed)
+    if sequential:
+        found = sequential_solutions(network, chosen, bits, method=method, narrow=narrow)
+    else:
+        choices = {name: (mode,) for name, mode in bits.items()}
+        found = layer_solutions(network, chosen, choices, method=method, narrow=narrow)
+    solutions = dict(found)
+    quantised = QuantNetwork(network, bits, narrow=narrow)
+    put(quantised, solutions)
+    reestimate_norms(quantised, data, seed=seed)
+    fit_activations(quantised, data, seed=seed)
+    return quantised

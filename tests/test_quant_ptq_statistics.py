@@ -1,0 +1,187 @@
+"""Layer statistics against plain loops, and what bad ones do."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from quant.errors import QuantError
+from quant.ptq import statistics as module
+from quant.ptq.grid import IntegerRange, WeightGrid
+from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise, output_error
+from quant.ptq.statistics import LayerStatistics
+
+torch.set_num_threads(1)
+
+LAYERS = {
+    "plain": nn.Conv2d(4, 6, 3, padding=1),
+    "strided": nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(0, 1)),
+    "dilated": nn.Conv2d(4, 6, 3, padding=2, dilation=2),
+    "grouped": nn.Conv2d(4, 6, 3, groups=2),
+    "depthwise": nn.Conv2d(4, 4, 3, padding=1, groups=4),
+    "linear": nn.Linear(5, 3),
+}
+
+
+def inputs_of(layer: nn.Module, count: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (count, 5) if isinstance(layer, nn.Linear) else (count, 4, 6, 7)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).float()
+
+
+def grid_of(layer: nn.Module, bits: int) -> WeightGrid:
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    return WeightGrid.symmetric(matrix(layer.weight), IntegerRange(bits=bits, narrow=False))
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_hessian_and_mean_predict_the_outputs(layer: nn.Conv2d | nn.Linear) -> None:
+    x = inputs_of(layer, 5)
+    statistics = LayerStatistics(layer)
+    statistics.add(x[:2])
+    statistics.add(x[2:])
+    weight = layer.weight.detach().double()
+    y = _outputs(layer, weight, x.double())
+    outputs = y.movedim(1, 0).reshape(len(weight), -1)  # [M, n]
+    rows = weight.reshape(statistics.groups, -1, statistics.mean.shape[1])  # [groups, M', K]
+    means = (rows @ statistics.mean[:, :, None]).flatten()
+    squares = ((rows @ statistics.hessian) * rows).sum(dim=2).flatten()
+    assert statistics.count == outputs.shape[1]
+    torch.testing.assert_close(means, outputs.mean(dim=1))
+    torch.testing.assert_close(squares, outputs.square().mean(dim=1))
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_pieces_of_a_batch_add_up(
+    layer: nn.Conv2d | nn.Linear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = inputs_of(layer, 7)
+    whole, pieces = LayerStatistics(layer), LayerStatistics(layer)
+    whole.add(x)
+    monkeypatch.setattr(module, "CHUNK_BYTES", 1)
+    pieces.add(x)
+    assert whole.count == pieces.count
+    torch.testing.assert_close(whole.hessian, pieces.hessian)
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("method", [m for m in Method if m is not Method.NEAREST])
+def test_every_group_is_optimised_on_its_own_inputs(
+    layer: nn.Conv2d | nn.Linear, method: Method
+) -> None:
+    statistics = LayerStatistics(layer)
+    x = inputs_of(layer, 8)
+    x[:, 1:] += 2 * x[:, :1]  # correlated channels
+    statistics.add(x)
+    grid = grid_of(layer, 2)
+    found = optimise(layer.weight, statistics, grid, method)
+    nearest = optimise(layer.weight, statistics, grid, Method.NEAREST)
+    assert found.integers.shape == layer.weight.shape
+    assert _output_change(layer, found, x) <= _output_change(layer, nearest, x) * 1.001
+    expected = _output_change(layer, found, x) / _signal(layer, x)
+    assert output_error(layer.weight, found, statistics) == pytest.approx(expected, rel=1e-4)
+
+
+def _outputs(layer: nn.Conv2d | nn.Linear, weight: Tensor, x: Tensor) -> Tensor:
+    if isinstance(layer, nn.Linear):
+        return torch.nn.functional.linear(x, weight)
+    return torch.nn.functional.conv2d(
+        x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups
+    )
+
+
+def _output_change(layer: nn.Conv2d | nn.Linear, found: OptimisedWeights, x: Tensor) -> float:
+    return float(_outputs(layer, found.values() - layer.weight.detach(), x).square().sum())
+
+
+def _signal(layer: nn.Conv2d | nn.Linear, x: Tensor) -> float:
+    return float(_outputs(layer, layer.weight.detach(), x).square().sum())
+
+
+@pytest.mark.parametrize("method", Method, ids=lambda method: method.value)
+def test_columns_without_input_are_rounded_to_nearest(method: Method) -> None:
+    layer = nn.Linear(5, 3)
+    x = inputs_of(layer, 20)
+    x[:, 1] = 0
+    x[:, 3] = 0
+    statistics = LayerStatistics(layer)
+    statistics.add(x)
+    grid = grid_of(layer, 3)
+    nearest = optimise(layer.weight, statistics, grid, Method.NEAREST).integers
+    found = optimise(layer.weight, statistics, grid, method).integers
+    assert torch.equal(found[:, [1, 3]], nearest[:, [1, 3]])
+
+
+@pytest.mark.parametrize("method", Method, ids=lambda method: method.value)
+def test_black_images_give_rounding_to_nearest(method: Method) -> None:
+    layer = nn.Conv2d(2, 3, 3)
+    statistics = LayerStatistics(layer)
+    statistics.add(torch.zeros(4, 2, 5, 5))
+    grid = grid_of(layer, 4)
+    found = optimise(layer.weight, statistics, grid, method)
+    nearest = optimise(layer.weight, statistics, grid, Method.NEAREST)
+    assert torch.equal(found.integers, nearest.integers)
+    assert output_error(layer.weight, found, statistics) == 0.0
+
+
+@pytest.mark.parametrize("method", Method, ids=lambda method: method.value)
+def test_one_image_of_one_pixel_is_enough_to_go_on(method: Method) -> None:
+    layer = nn.Linear(6, 4)
+    statistics = LayerStatistics(layer)
+    statistics.add(inputs_of(nn.Linear(5, 1), 1)[:, [0, 1, 2, 3, 4, 4]])
+    grid = grid_of(layer, 4)
+    found = optimise(layer.weight, statistics, grid, method)
+    assert output_error(layer.weight, found, statistics) < 0.1
+
+
+def test_a_layer_never_reached_is_named() -> None:
+    layer = nn.Linear(2, 2)
+    statistics = LayerStatistics(layer, "head.fc")
+    with pytest.raises(QuantError) as error:
+        optimise(layer.weight, statistics, grid_of(layer, 4), Method.GPTQ)
+    assert str(error.value) == (
+        "head.fc: layer must be reached by a calibration image, not left out; give images, or "
+        "quantise it by rounding to nearest"
+    )
+    nearest = optimise(layer.weight, statistics, grid_of(layer, 4), Method.NEAREST)
+    assert nearest.integers.shape == (2, 2)
+
+
+def test_weights_and_inputs_that_are_not_finite_are_named() -> None:
+    layer = nn.Linear(2, 2)
+    statistics = LayerStatistics(layer, "fc")
+    with pytest.raises(QuantError) as error:
+        statistics.add(torch.tensor([[1.0, float("inf")]]))
+    assert str(error.value) == (
+        "fc: inputs must be finite, not infinite or NaN; check the network's weights and the images"
+    )
+    statistics.add(torch.ones(1, 2))
+    grid = grid_of(layer, 4)
+    weight = layer.weight.detach().clone()
+    weight[0, 0] = float("nan")
+    with pytest.raises(QuantError) as error:
+        optimise(weight, statistics, grid, Method.GPTQ)
+    assert str(error.value) == (
+        "fc: weights must be finite, not infinite or NaN; take a network whose training did not "
+        "diverge"
+    )
+
+
+def test_padding_that_is_not_zeros_is_refused() -> None:
+    layer = nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect")
+    statistics = LayerStatistics(layer, "conv")
+    with pytest.raises(QuantError) as error:
+        statistics.add(torch.ones(1, 1, 4, 4))
+    assert str(error.value) == (
+        "conv: padding must be zeros of a given width, not (1, 1) (reflect)"
+    )
+
+
+def test_statistics_are_float64_and_do_not_grow_with_the_images() -> None:
+    layer = nn.Conv2d(4, 4, 3, groups=4)
+    statistics = LayerStatistics(layer)
+    for seed in range(3):
+        statistics.add(inputs_of(layer, 2, seed))
+    assert statistics.hessian.dtype == torch.float64
+    assert statistics.hessian.shape == (4, 9, 9)
+    assert np.allclose(statistics.hessian, statistics.hessian.transpose(1, 2))
