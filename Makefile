@@ -9,7 +9,7 @@
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 search: ## Search the bits of every layer of a trained network (DATA=folder MODEL=name ARGS="...")
 	@.ci/setup quant $(if $(DATA)$(findstring --data,$(ARGS)),,data)

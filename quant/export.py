@@ -176,7 +176,7 @@ def main(
         if verify:
             check(run, data, Console(stderr=True))
         network.save(out)
-        integers.save_examples(out, *integers.load_examples(run / INTEGER_FOLDER))
+        integers.save_examples(out, *integers.load_examples(run / INTEGER_FOLDER, network.graph))
     except (QuantError, integers.FolderError, OSError) as error:
         typer.echo(f"quant.export: {error}", err=True)
         raise typer.Exit(2) from error

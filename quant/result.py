@@ -144,7 +144,12 @@ def write_integers(
             quantised.eval(),
             example,
             name=request.model,
-            provenance={"seed": request.seed, **result["provenance"]},
+            provenance={
+                "seed": request.seed,
+                "accuracy": result["accuracy"]["searched"],
+                "test_images": len(test),
+                **result["provenance"],
+            },
         )
     except QuantError as error:
         return {"folder": None, "reason": str(error)}

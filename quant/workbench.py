@@ -227,4 +227,6 @@ def measure(source: Source, example: Tensor, snapshot: Snapshot | None, images: 
         return accuracy(teacher.to(device), images)
     quantised = QuantNetwork(capture(teacher, example), snapshot.bits)
     quantised.restore(snapshot)
-    return accuracy(reported(quantised, example).to(device), images)
+    shown = reported(quantised, example)
+    # integers stay on the CPU, where float32 convolutions are sums and nothing else
+    return accuracy(shown if isinstance(shown, ExactNetwork) else shown.to(device), images)

@@ -6,6 +6,8 @@ results held to the golden model and its cycles to `hw.timeline`.
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,7 +63,7 @@ def cosimulate(
         If a result or a cycle differs; the text names the layer.
     """
     config, net = named(job.config), folder.load(job.folder)
-    images, _ = folder.load_examples(job.folder)
+    images, _ = folder.load_examples(job.folder, net.graph)
     if not 1 <= job.images <= len(images):
         raise ValueError(f"images must be from 1 to {len(images)}, the examples, not {job.images}")
     names = [step.name for step in net.graph.convs]
@@ -150,14 +152,17 @@ def main(
         right = "right" if image["class"] == image["label"] else f"label {image['label']}"
         cycles = sum(layer["cycles"] for layer in image["layers"])
         console.print(f"image {index}: class {image['class']} ({right}), {cycles:,} cycles")
-    hosted = [step.name for step in folder.load(job.folder).graph.steps if step.kind != "conv"]
+    net = folder.load(job.folder)
+    hosted = [step.name for step in net.graph.steps if step.kind != "conv"]
     console.print(
         f"all results equal the golden model's, all cycles the timeline's; {report['seconds']} s. "
         f"On the host: {', '.join(hosted) or 'nothing'}, argmax.",
         markup=False,
     )
     if output is not None:
-        write_json(output, report, indent=1)
+        command = shlex.join(["python", "-m", "sim.cosim", *sys.argv[1:]])
+        about = {"command": command, "arrays_sha256": net.graph.arrays_sha256}
+        write_json(output, about | report, indent=1)
         console.print(f"{output}", markup=False)
 
 

@@ -301,23 +301,30 @@ def save_examples(
     write_bytes(folder / EXAMPLES_NAME, save_arrays(arrays))
 
 
-def load_examples(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read what `save_examples` wrote.
+def load_examples(folder: Path, graph: Graph) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read what `save_examples` wrote, for a network.
 
     Raises
     ------
     FolderError
-        If there is no such file, or it is damaged.
+        If there is no such file, it is damaged, or the images are not the network's.
     """
-    path = folder / EXAMPLES_NAME
+    path, spec = folder / EXAMPLES_NAME, graph.tensors[graph.input]
     try:
         arrays = load_arrays(path.read_bytes())
-        return arrays["images"], arrays["labels"]
+        images, labels = arrays["images"], arrays["labels"]
     except (OSError, SafetensorError, KeyError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise FolderError(
             f"{path}: must be a safetensors file of images and labels, but: {reason}; export anew"
         ) from error
+    size = (len(labels), spec.height, spec.width, spec.channels)
+    if images.dtype != np.uint8 or images.shape != size or not len(labels):
+        raise FolderError(
+            f"{path}: images must be uint8 {list(size)}, at least one, not {images.dtype} "
+            f"{list(images.shape)}"
+        )
+    return images, labels
 
 
 def _load_graph(path: Path) -> Graph:
@@ -343,7 +350,8 @@ def _load_graph(path: Path) -> Graph:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise FolderError(f"{path}: {place}: {first['msg']}, not {first['input']!r}") from error
+        found = "" if first["type"] == "missing" else f", not {str(first['input'])[:60]!r}"
+        raise FolderError(f"{path}: {place}: {first['msg']}{found}") from error
 
 
 def pack(values: NDArray[np.int8], bits: int) -> NDArray[np.uint8]:
@@ -419,8 +427,18 @@ def _check(graph: Graph) -> None:
             )
         made.add(step.output)
         _check_step(graph, step)
-    if graph.output not in made:
-        raise FolderError(f"{graph.output}: must be made by a step")
+    if not graph.steps or graph.steps[-1].output != graph.output:
+        raise FolderError(f"{graph.output}: output must be made by the last step")
+    for name, spec in graph.tensors.items():
+        is_output = name == graph.output
+        if (spec.bits, spec.signed) != ((LOGIT_BITS, True) if is_output else (ACT_BITS, False)):
+            wanted = f"{LOGIT_BITS} bits, signed" if is_output else f"{ACT_BITS} bits, unsigned"
+            raise FolderError(f"{name}: tensor must have {wanted}, not {spec.bits}")
+        if not spec.low <= spec.zero_point <= spec.high:
+            raise FolderError(
+                f"{name}: zero_point must be within {spec.low} .. {spec.high}, "
+                f"not {spec.zero_point}"
+            )
 
 
 def _check_step(graph: Graph, step: Step) -> None:
@@ -444,9 +462,10 @@ def _check_step(graph: Graph, step: Step) -> None:
         )
     if isinstance(step, Maximum):
         return
-    if not result.low <= step.low <= step.high <= result.high:
+    most = (-LOGIT_MOST, LOGIT_MOST) if result.signed else (result.low, result.high)
+    if not most[0] <= step.low <= step.high <= most[1]:
         raise FolderError(
-            f"{step.name}: low and high must be within {result.low} .. {result.high}, not "
+            f"{step.name}: low and high must be within {most[0]} .. {most[1]}, not "
             f"{step.low} .. {step.high}"
         )
 

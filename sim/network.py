@@ -94,7 +94,7 @@ def conv(graph: Graph, step: Conv, layer: LayerArrays, act: Maps) -> Maps:
     """Run a layer on maps [N, H, W, C]."""
     source, target = graph.tensors[step.input], graph.tensors[step.output]
     shape = graph.conv_shape(step)
-    padded = _padded(step, act, source.zero_point)
+    padded = padded_map(step, act, source.zero_point)
     largest = int(np.abs(layer.weight.astype(np.int64)).sum(axis=(0, 1, 2)).max()) * source.high
     dtype = np.float32 if largest < _EXACT_IN_FLOAT32 else np.float64
     assert largest < _EXACT_IN_FLOAT64
@@ -137,7 +137,7 @@ def add(graph: Graph, step: Add, left: Maps, right: Maps) -> Maps:
 def average(graph: Graph, step: Average, act: Maps) -> Maps:
     """Average windows; the multiplier holds the number of values."""
     source, target = graph.tensors[step.input], graph.tensors[step.output]
-    windows = _windows(step, _padded(step, act, source.zero_point))
+    windows = _windows(step, padded_map(step, act, source.zero_point))
     total = windows.sum(axis=(-2, -1), dtype=np.int64)
     total -= source.zero_point * step.kernel_h * step.kernel_w
     return _clamped(rounded_shift(total * step.multiplier, step.shift), step, target)
@@ -145,7 +145,7 @@ def average(graph: Graph, step: Average, act: Maps) -> Maps:
 
 def maximum(graph: Graph, step: Maximum, act: Maps) -> Maps:
     """Take the largest of each window; padding is below everything."""
-    result: Maps = _windows(step, _padded(step, act, 0)).max(axis=(-2, -1))
+    result: Maps = _windows(step, padded_map(step, act, 0)).max(axis=(-2, -1))
     return result
 
 
@@ -157,7 +157,8 @@ def _dtype(spec: TensorSpec) -> type[np.integer]:
     return np.int32 if spec.signed else np.uint8
 
 
-def _padded(step: Conv | Average | Maximum, act: Maps, value: int) -> Maps:
+def padded_map(step: Conv | Average | Maximum, act: Maps, value: int) -> Maps:
+    """Put the padding of a step around maps [N, H, W, C]."""
     pads = ((step.pad_top, step.pad_bottom), (step.pad_left, step.pad_right))
     if not any(map(any, pads)):
         return act

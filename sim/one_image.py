@@ -42,13 +42,11 @@ class Walk:
         self.maps = {name: found[0] for name, found in network.tensors(net, image[None])}
         self.step: Conv = net.graph.convs[0]
         self.arrays = net.layers[self.step.name]
-        shape = net.graph.conv_shape(self.step)
+        zero_point = net.graph.tensors[self.step.input].zero_point
         self.rows = golden.im2col(
-            image[None],
-            kernel=(shape.kernel_h, shape.kernel_w),
-            stride=shape.stride,
-            padding=shape.pad_top,
-            zero_point=net.graph.tensors[net.graph.input].zero_point,
+            network.padded_map(self.step, image[None], zero_point),
+            kernel=(self.step.kernel_h, self.step.kernel_w),
+            stride=self.step.stride,
         )
         result = self.maps[self.step.output]
         inner = np.where((result > 0) & (result < self.step.high), result, 0)
@@ -173,7 +171,7 @@ def main(
     """Write a page that follows an image through the network."""
     try:
         net = folder.load(network_folder)
-        images, labels = folder.load_examples(network_folder)
+        images, labels = folder.load_examples(network_folder, net.graph)
     except FolderError as error:
         typer.echo(f"sim.one_image: {error}", err=True)
         raise typer.Exit(2) from error

@@ -112,11 +112,9 @@ def _matrices(net: IntegerNetwork, step: Conv, act: Any) -> tuple[Any, NDArray[n
         act = act[..., :inputs]
         matrix = weight[..., : min(outputs, OUTPUTS)].reshape(-1, min(outputs, OUTPUTS))
     rows = golden.im2col(
-        act,
+        network.padded_map(step, act, net.graph.tensors[step.input].zero_point),
         kernel=(step.kernel_h, step.kernel_w),
         stride=step.stride,
-        padding=step.pad_top,
-        zero_point=net.graph.tensors[step.input].zero_point,
     )
     return rows.reshape(len(act), -1, rows.shape[1]), matrix.astype(np.int8)
 
@@ -227,7 +225,7 @@ def main(
     with one_line("synth.network"):
         try:
             net = folder.load(network_folder)
-            images, _ = folder.load_examples(network_folder)
+            images, _ = folder.load_examples(network_folder, net.graph)
         except FolderError as error:
             raise ValueError(str(error)) from error
         if len(images) < GROUPS:
@@ -256,9 +254,10 @@ def main(
         if out is not None:
             write_json(
                 out,
-                document_header("synth.network", bench.library, bench.operands)
+                document_header("synth.network", bench.library, own)
                 | {
                     "network": name,
+                    "arrays_sha256": net.graph.arrays_sha256,
                     "cost_table": table.name,
                     "clock_period_ns": bench.period_ns,
                     "layers": rows,

@@ -92,9 +92,8 @@ def test_the_search_needs_neither_simulator_nor_yosys() -> None:
 
 
 def test_help_lists_every_target() -> None:
-    listed = re.findall(
-        r"^make ([\w-]+) ", run("make", "--no-print-directory").stdout, re.MULTILINE
-    )
+    shown = run("make", "--no-print-directory").stdout
+    listed = re.findall(r"^make ([\w-]+) ", shown, re.MULTILINE)
     assert listed == TARGETS
 
 

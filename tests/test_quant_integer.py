@@ -151,12 +151,15 @@ def test_the_input_zero_point_goes_into_the_bias() -> None:
     assert found.multiplier[0] * 2.0 ** -found.shift[0].astype(int) == 0.125
 
 
-def test_a_channel_of_zeros_is_its_bias() -> None:
-    found = requantiser(
-        layer([[0, 0], [1, 1]], [1e-12, 1.0], [7.0, 0.0]), ActRange(scale=1.0, zero_point=0), 0.5
-    )
-    value = found.bias[0] * int(found.multiplier[0]) * 2.0 ** -int(found.shift[0])
-    assert value == pytest.approx(14.0, abs=1e-3)
+@pytest.mark.parametrize(("scale", "weight"), [(1e-12, 0), (2e-8, 1), (5e-9, 1)])
+@pytest.mark.parametrize("output", [0.5, None])
+def test_a_channel_of_next_to_nothing_is_its_bias(
+    scale: float, weight: int, output: float | None
+) -> None:
+    values = layer([[weight, weight], [1, 1]], [scale, 1.0], [100.0, 0.0])
+    found = requantiser(values, ActRange(scale=1.0, zero_point=0), output)
+    value = int(found.bias[0]) * int(found.multiplier[0]) * 2.0 ** -int(found.shift[0])
+    assert value * found.scale == pytest.approx(100.0, rel=1e-4)
 
 
 def test_logits_take_the_smallest_scale_that_holds_every_sum() -> None:
@@ -164,14 +167,16 @@ def test_logits_take_the_smallest_scale_that_holds_every_sum() -> None:
         layer([[1, -2], [1, 1]], [0.5, 0.1], [3.0, 0.0]), ActRange(scale=0.1, zero_point=0), None
     )
     most = (3 * 255 * 0.05 + 3.0) / found.scale
-    assert LOGIT_MOST - 2 < most < LOGIT_MOST
+    assert 0.9999 * LOGIT_MOST < most <= (1 - 2.0**-15) * LOGIT_MOST + 1
 
 
-@pytest.mark.parametrize(("left", "right"), [(1.0, 1.0), (0.01, 3.0), (2.0, 1e-6)])
+@pytest.mark.parametrize(
+    ("left", "right"), [(1.0, 1.0), (0.01, 3.0), (2.0, 1e-6), (0.7 * (1 - 1e-9), 0.1)]
+)
 def test_multipliers_of_summands_stand_for_their_scales(left: float, right: float) -> None:
     a, b, shift = summand_multipliers(left, right, 0.7)
     assert max(a, b) < 1 << 16
-    assert max(a, b) >= 1 << 14
+    assert max(a, b) >= 1 << 15
     assert a * 2.0**-shift == pytest.approx(left / 0.7, rel=2**-14, abs=2.0**-shift)
     assert b * 2.0**-shift == pytest.approx(right / 0.7, rel=2**-14, abs=2.0**-shift)
 
@@ -209,6 +214,13 @@ def test_what_has_no_integer_counterpart_is_named(model: nn.Module, message: str
         quantizer.range = quantizer.range or ActRange.of(-1.0, 1.0)
     with pytest.raises(QuantError, match="^" + re.escape(message)):
         integer_network(quantised.eval(), example[:1], name="odd")
+
+
+def test_a_dead_tensor_is_named_as_such() -> None:
+    with pytest.raises(QuantError, match=r"^scale of an input must be .* 0 on all calibration"):
+        summand_multipliers(0.1, 0.2, ActRange.of(0.0, 0.0).scale)
+    with pytest.raises(QuantError, match=r"^scale of an input must be"):
+        requantiser(layer([[1]], [1.0], [0.0]), ActRange(scale=1.0, zero_point=0), 1e-12)
 
 
 def test_export_of_no_run_is_one_line(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_images_on_the_rtl_equal_the_golden_model(tmp_path: Path, build: Path) -
     path = written(tmp_path / "net")
     job = NetworkJob(folder=path, config="tiny", images=2)
     report = cosim.cosimulate(job, simulator="icarus", build=build)
-    images, _ = folder.load_examples(path)
+    images, _ = folder.load_examples(path, residual().graph)
     logits = network.run(residual(), images)
     assert [image["class"] for image in report["images"]] == logits.argmax(axis=1).tolist()
     layers = report["images"][0]["layers"]
@@ -148,12 +148,15 @@ def test_images_on_the_rtl_equal_the_golden_model(tmp_path: Path, build: Path) -
 
 
 @pytest.mark.parametrize("field", ["weight", "multiplier", "descriptor"])
-def test_a_flipped_bit_is_found_and_named(tmp_path: Path, build: Path, field: str) -> None:
-    fault = Fault(layer="left", field=field)
+@pytest.mark.parametrize("layer", ["stem", "left", "dense"])
+def test_a_flipped_bit_is_found_and_named(
+    tmp_path: Path, build: Path, layer: str, field: str
+) -> None:
+    fault = Fault(layer=layer, field=field)
     path = written(tmp_path / "net")
     job = NetworkJob(folder=path, config="tiny", images=1, fault=fault)
     with pytest.raises(
-        AssertionError, match=r"left: \d+ of 96 results differ, the first at \(y, x"
+        AssertionError, match=rf"{layer}: \d+ of \d+ results differ, the first at \(y"
     ):
         cosim.cosimulate(job, simulator="icarus", build=build)
 

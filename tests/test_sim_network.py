@@ -14,6 +14,7 @@ from sim import golden, network
 from sim.folder import (
     ARRAYS_NAME,
     GRAPH_NAME,
+    LOGIT_MOST,
     Add,
     Average,
     Conv,
@@ -76,7 +77,7 @@ def small() -> IntegerNetwork:
         Average(name="mean", input="pooled", output="mean", kernel_h=2, kernel_w=2, stride=1,
                 multiplier=1 << 15, shift=15, **acts),
         Conv(name="dense", input="mean", output="logits", kernel_h=1, kernel_w=1, stride=1,
-             weight_bits=2, low=-(1 << 21), high=(1 << 21) - 1),
+             weight_bits=2, low=-LOGIT_MOST, high=LOGIT_MOST),
     ]  # fmt: skip
     layers = {
         "one": layer(rng, 3, 3, 4, 4),

