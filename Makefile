@@ -3,7 +3,7 @@
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search test synth compare blind sta compose parts verilog fpga formal mutate throughput cosim bench-ptq bench-qat lint clean
+.PHONY: help search bench-search test synth compare blind sta compose parts verilog fpga formal mutate throughput cosim bench-ptq bench-qat lint clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -14,6 +14,10 @@ help: ## List the targets
 search: ## Search the bits of every layer of a trained network (DATA=folder MODEL=name ARGS="...")
 	@.ci/setup quant $(if $(DATA)$(findstring --data,$(ARGS)),,data)
 	$(VENV) python -m quant.search $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
+bench-search: ## All methods and other tools' maps, in docs/bench-search.json, .md and .png, hours (ARGS="--workers 16")
+	@.ci/setup quant $(if $(DATA)$(findstring --data,$(ARGS)),,data)
+	$(VENV) python -m quant.bench.search $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: ## Run the tests, RTL benches included (ARGS="..." goes to pytest)
 	@.ci/setup dev simulator cocotb yosys

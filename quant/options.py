@@ -57,6 +57,7 @@ class Options(BaseModel):
     data: Path | None = None
     weights: Path | None = None
     qat_steps: int = 400
+    uniform: bool = True
     scales: str | None = None
     workers: int = 2
     device: str = "cpu"
@@ -115,6 +116,7 @@ class Options(BaseModel):
             points=self.points,
             weights=self.weights,
             seed=self.seed,
+            uniform=self.uniform,
             workers=self.workers,
             plan=self._plan(),
             device=check_device(self.device),

@@ -125,6 +125,8 @@ class Request:
         Weights other than the shipped ones.
     seed : int
         Of calibration and training.
+    uniform : bool
+        Whether uniform allocations are measured beside the result.
     workers : int
         Processes beside this one; 0 runs everything here.
     device : str
@@ -148,6 +150,7 @@ class Request:
     points: int = 8
     weights: Path | None = None
     seed: int = 0
+    uniform: bool = True
     workers: int = 2
     device: str = "cpu"
     plan: Plan = field(default_factory=Plan)

@@ -161,7 +161,7 @@ def _start_uniform(session: Session, jobs: Jobs) -> Uniforms:
     plan, acts = request.plan, session.menu.most_acts
     futures: dict[WeightMode, Future[tuple[Snapshot, float]]] = {}
     for mode in UNIFORM:
-        if mode not in session.hardware.table.modes:
+        if not request.uniform or mode not in session.hardware.table.modes:
             continue
         name = f"uniform-{mode.bits}"
         asked = {"steps": plan.total_steps, "seed": request.seed, "activations": acts}

@@ -83,6 +83,7 @@ def main(
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
     weights: Annotated[Path | None, typer.Option(help="safetensors; the shipped ones")] = None,
     qat_steps: Annotated[int, typer.Option(help="training steps in all")] = 400,
+    uniform: Annotated[bool, typer.Option(help="measure uniform bits, too")] = True,
     scales: Annotated[
         Text, typer.Option(help="of weights in training: min-max (default) or learned")
     ] = None,

@@ -20,9 +20,9 @@ with_the_tested_torch = pytest.mark.skipif(
     TORCH_FROM.exists() and TORCH_FROM.read_text() != "", reason="torch was chosen with TORCH="
 )
 TARGETS = [
-    "help", "search", "test", "synth", "compare", "blind", "sta", "compose", "parts", "verilog",
-    "fpga", "formal", "mutate", "throughput",
-    "cosim", "bench-ptq", "bench-qat", "lint", "clean",
+    "help", "search", "bench-search", "test", "synth", "compare", "blind", "sta", "compose",
+    "parts", "verilog", "fpga", "formal", "mutate", "throughput", "cosim", "bench-ptq", "bench-qat",
+    "lint", "clean",
 ]  # fmt: skip
 
 

@@ -1,0 +1,161 @@
+"""bench-search.md: the tables of the benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from quant.bench.catalogue import AVERAGE_BITS, WAYS, Kind, way
+from quant.bench.summary import NOISE, OURS
+
+Rows = Sequence[Mapping[str, Any]]
+_MISSING = ""
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """Return all tables.
+
+    Parameters
+    ----------
+    document : mapping
+        The content of bench-search.json.
+    """
+    parts = [_head(document)]
+    groups = sorted({(row["model"], row["trains"]) for row in document["summary"]}, reverse=True)
+    for model, trains in groups:
+        rows = [r for r in document["summary"] if (r["model"], r["trains"]) == (model, trains)]
+        training = "with QAT" if trains else "PTQ only"
+        parts.append(f"## {model}, {training}")
+        parts += [text for text in (_accuracies(rows), _uniforms(rows), _costs(rows)) if text]
+        compared = [r for r in document["against"] if (r["model"], r["trains"]) == (model, trains)]
+        if compared:
+            parts.append(
+                f"{OURS} minus the other, points (bold beyond {100 * NOISE:g}):\n\n"
+                f"{_compared(compared)}"
+            )
+    if document["taus"]:
+        parts.append(f"## What orders the layers\n\n{_TAUS}\n\n{_taus(document['taus'])}")
+    if document["phases"]:
+        parts.append(f"## The two phases of sigmaquant\n\n{_phases(document)}")
+    return "\n\n".join(parts) + "\n"
+
+
+_TAUS = (
+    "Kendall's tau of each measure, more of which is to mean more loss, with the loss measured "
+    "when a layer alone goes to 2 or 4 bit (others 8, calibrated, not trained). `kl`: of weights; "
+    "noise: minus SQNR; `hessian`, `fisher`: times the squared perturbation."
+)
+
+
+def _head(document: Mapping[str, Any]) -> str:
+    done, wanted = document["cells_done"], document["cells_wanted"]
+    machines = "; ".join(
+        f"{m['processor']}, {m['cores']} cores, Python {m['python']}, torch {m['torch']}"
+        for m in document["machines"]
+    )
+    missing = "" if done == wanted else f" **{wanted - done} cells are missing.**"
+    return (
+        f"`{document['command']}` on {machines}. {done} of {wanted} cells.{missing} Mean and "
+        "sample standard deviation over seeds; test images. Budgets are mean bits of a weight. All "
+        "ways end in the same backend; `mct`, `modelopt` and `by hand` are maps that it replays "
+        "(Sony MCT, NVIDIA ModelOpt, and what one would write down for Brevitas)."
+    )
+
+
+def _accuracies(rows: Rows) -> str:
+    def shown(row: Mapping[str, Any]) -> str:
+        return f"{_percent(row['accuracy'])} at {row['average_bits']['mean']:.2f}"
+
+    return _by_budget(rows, "top-1 % at mean bits", shown)
+
+
+def _costs(rows: Rows) -> str:
+    def shown(row: Mapping[str, Any]) -> str:
+        figures = [row[name]["mean"] / 1e3 for name in ("energy_pj", "latency_ns") if name in row]
+        return " / ".join(f"{value:.4g}" for value in figures)
+
+    return _by_budget(rows, "array energy nJ / latency us at mean bits", shown)
+
+
+def _compared(rows: Rows) -> str:
+    def shown(row: Mapping[str, Any]) -> str:
+        text = f"{100 * row['gain']['mean']:+.2f}{_spread(row['gain'])}"
+        return text if row["verdict"] == "tie" else f"**{text}**"
+
+    return _by_budget(rows, "points", shown)
+
+
+def _by_budget(rows: Rows, title: str, shown: Any) -> str:
+    found = {(row["way"], row["budget_bits"]): shown(row) for row in rows}
+    lines = [[title, *(f"{bits:g}" for bits in AVERAGE_BITS)]]
+    for choice in WAYS:
+        cells = [found.get((choice.name, bits), _MISSING) for bits in AVERAGE_BITS]
+        if any(cells):
+            lines.append([choice.name, *cells])
+    return _table(lines) if len(lines) > 1 else ""
+
+
+def _uniforms(rows: Rows) -> str:
+    lines = [["", "top-1 %", "array energy nJ / latency us"]]
+    for row in rows:
+        if way(row["way"]).kind is Kind.UNIFORM:
+            costs = [row[n]["mean"] / 1e3 for n in ("energy_pj", "latency_ns") if n in row]
+            shown = " / ".join(f"{value:.4g}" for value in costs)
+            lines.append([row["way"], _percent(row["accuracy"]), shown])
+    return _table(lines) if len(lines) > 1 else ""
+
+
+def _taus(rows: Rows) -> str:
+    columns = sorted({(row["model"], row["bits"], row["loss"]) for row in rows})
+    names = list(dict.fromkeys(row["measure"] for row in rows))
+    lines = [["measure", *(f"{m}, {b} bit, {loss.replace('_', '-')}" for m, b, loss in columns)]]
+    by_place = {(r["measure"], r["model"], r["bits"], r["loss"]): r["tau"] for r in rows}
+    for name in names:
+        taus = [by_place.get((name, *column)) for column in columns]
+        texts = [_MISSING if t is None else f"{t['mean']:.2f}{_spread(t, 1)}" for t in taus]
+        lines.append([name, *texts])
+    return _table(lines)
+
+
+def _phases(document: Mapping[str, Any]) -> str:
+    counts = document["mended"]
+    names = [name for name in counts[0] if name not in ("way", "trains")]
+    lines = [["", *names]]
+    for row in counts:
+        lines.append([_training(row), *(str(row[name]) for name in names)])
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in document["phases"]:
+        place: tuple[str, ...] = (row["model"], _training(row), f"{row['budget_bits']:g}")
+        groups.setdefault(place, []).append(row)
+    states = [["network", "search", "mean bits", "after phase 1", "after phase 2", "end"]]
+    for place, rows in groups.items():
+        states.append([*place, *(_state(rows, name) for name in ("phase 1", "phase 2", "end"))])
+    return (
+        f"{_table(lines)}\n\nDrop on validation images, points, and size over its limit, means "
+        f"over seeds. Phase 2 starts from the best visit of phase 1; both are shortly trained, the "
+        f"end fully.\n\n{_table(states)}"
+    )
+
+
+def _training(row: Mapping[str, Any]) -> str:
+    return f"{row['way']}, {'QAT' if row['trains'] else 'PTQ'}"
+
+
+def _state(rows: Rows, name: str) -> str:
+    drop = fmean(100 * row[name]["drop"] for row in rows)
+    return f"{drop:.2f}, load {fmean(row[name]['load'] for row in rows):.2f}"
+
+
+def _percent(figure: Mapping[str, Any]) -> str:
+    return f"{100 * figure['mean']:.2f}{_spread(figure)}"
+
+
+def _spread(figure: Mapping[str, Any], factor: float = 100) -> str:
+    return "" if figure["spread"] is None else f" ± {factor * figure['spread']:.2f}"
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    head, *rows = lines
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *rows))

@@ -1,0 +1,220 @@
+"""Benchmark of all ways to choose bits: `python -m quant.bench.search`.
+
+Every cell (network, training, way, budget, seed) is one search through the code of
+`python -m quant.search`, so with one reading of the test images at its end. Cells that are done are
+kept in `--out` and not run again. The summary goes to `--report`, with `.json`, `.md` and, for each
+network, `-NETWORK.png` behind the name.
+
+Exit status: 0 all cells are there, 1 some failed, 3 some were not started for want of time, 2 bad
+input (one line on stderr), 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # every process runs one cell on one core
+
+import typer
+
+from quant.bench.catalogue import MODELS
+from quant.bench.cells import ORDERS, Cell, all_cells, chosen, ordered
+from quant.bench.maps import entries
+from quant.bench.report import markdown
+from quant.bench.schedule import Pace, run_all
+from quant.bench.summary import against, figures, mended, phases, summarise, taus
+from quant.bench.work import Setup, Work, works
+from quant.data import default_folder
+from quant.errors import QuantError
+from quant.files import write_bytes, write_json
+from quant.options import DEFAULT_TABLE
+from synth.table import CostTableError
+
+BAD_INPUT = 2
+FAILED = 1
+UNFINISHED = 3
+INTERRUPTED = 130
+
+Record = dict[str, Any]
+
+
+def main(
+    only: Annotated[
+        str, typer.Option(help="patterns of cells: 'resnet8/qat/auto/2.5/seed0,*/uniform*'")
+    ] = "",
+    order: Annotated[
+        str, typer.Option(help="parts of a cell, the one that varies least first")
+    ] = ",".join(ORDERS),
+    workers: Annotated[int, typer.Option(help="processes; 0 runs all in this one")] = 2,
+    minutes: Annotated[
+        float, typer.Option(help="start no cell that would end later; 0: no limit")
+    ] = 0.0,
+    out: Annotated[Path, typer.Option(help="folder of the cells' records")] = Path(
+        "runs/bench-search"
+    ),
+    report: Annotated[Path, typer.Option(help="summary, without suffix")] = Path(
+        "docs/bench-search"
+    ),
+    data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
+    cost_table: Annotated[Path, typer.Option(help="costs of the array")] = DEFAULT_TABLE,
+    qat_steps: Annotated[int, typer.Option(help="of a cell that trains")] = 400,
+    dry: Annotated[bool, typer.Option("--dry", help="list the cells, run nothing")] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="write the summary of what is done")
+    ] = False,
+) -> None:
+    """Run what is not yet done of the benchmark, and write its summary."""
+    try:
+        setup = Setup(data=data or default_folder(), out=out, table=cost_table, qat_steps=qat_steps)
+        cells = all_cells(entries(setup.maps))
+        command = shlex.join(["python", "-m", "quant.bench.search", *sys.argv[1:]])
+        status = bench(
+            ordered(chosen(cells, only), order),
+            setup,
+            whole=cells,
+            report=report,
+            command=command,
+            workers=workers,
+            seconds=60 * minutes or None,
+            dry=dry,
+            run=not report_only,
+        )
+    except (ValueError, QuantError, CostTableError, OSError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        raise typer.Exit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        print("stopped; cells that are done are kept, the same command goes on", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    if status:
+        raise typer.Exit(status)
+
+
+def bench(
+    cells: list[Cell],
+    setup: Setup,
+    *,
+    whole: list[Cell],
+    report: Path,
+    command: str,
+    workers: int = 0,
+    seconds: float | None = None,
+    dry: bool = False,
+    run: bool = True,
+) -> int:
+    """Run cells and write the summary; returns the exit status.
+
+    Parameters
+    ----------
+    cells : list of Cell
+        In the order in which they are to run.
+    setup : Setup
+        Where everything comes from.
+    whole : list of Cell
+        Those that the summary is of, as far as they are done.
+    report : Path
+        Name of the summary's files, without suffix.
+    command : str
+        The command line, for the summary.
+    workers : int
+        Processes; 0 runs all in this one.
+    seconds : float, optional
+        Start no cell that is expected to end later.
+    dry : bool
+        List what would run, and nothing else.
+    run : bool
+        Whether to run what is not yet done.
+    """
+    began = time.monotonic()
+    needed = works(list(dict.fromkeys([*cells, *whole])), setup)
+    different = {needed[cell].key: needed[cell] for cell in reversed(cells)}
+    waiting = [work for work in reversed(different.values()) if work.known() is None]
+    print(f"{len(cells)} cells, {len(different)} different, {len(waiting)} to run", flush=True)
+    if dry:
+        for work in waiting:
+            print(work.cell.name)
+        return 0
+    failed, left = 0, len(waiting)
+    if run:
+        log = _Log(len(waiting), began)
+        pace = Pace(deadline=None if seconds is None else began + seconds)
+        left = run_all(waiting, workers=workers, pace=pace, report=log)
+        failed = log.failed
+    records = {cell: r for cell in whole if (r := needed[cell].known()) is not None}
+    write_summary(records, wanted=len(whole), report=report, command=command)
+    print(
+        f"{len(records)} of {len(whole)} cells done, {failed} failed, {left} not started "
+        f"-> {report}.json, .md, .png",
+        flush=True,
+    )
+    return FAILED if failed else (UNFINISHED if left else 0)
+
+
+class _Log:
+    """Prints a line for each cell that ended."""
+
+    def __init__(self, total: int, began: float) -> None:
+        self.total, self.began = total, began
+        self.ended = self.failed = 0
+
+    def __call__(self, work: Work, record: Record | None, reason: str) -> None:
+        self.ended += 1
+        elapsed = time.monotonic() - self.began
+        head = f"[{self.ended}/{self.total} {elapsed:5.0f} s] {work.cell.name}"
+        if record is None:
+            self.failed += 1
+            print(f"{head}: FAILED, {reason}; see {work.folder}/log.txt", flush=True)
+            return
+        left = elapsed / self.ended * (self.total - self.ended)
+        what = ""
+        if "accuracy" in record:
+            accuracy, bits = record["accuracy"]["searched"], record["average_bits"]
+            what = f" {100 * accuracy:.2f} % at {bits:.2f} bits,"
+        print(f"{head}:{what} {record['seconds']:.0f} s (all in {left / 60:.0f} min)", flush=True)
+
+
+def write_summary(records: dict[Cell, Record], *, wanted: int, report: Path, command: str) -> None:
+    """Write bench-search.json, .md and the pictures."""
+    from quant.bench.plot import plot
+
+    found = phases(records)
+    machines = [record["machine"] for record in records.values()]
+    document: dict[str, Any] = {
+        "command": command,
+        "machines": [m for i, m in enumerate(machines) if m not in machines[:i]],
+        "cells_wanted": wanted,
+        "cells_done": len(records),
+        "summary": summarise(records),
+        "against": against(records),
+        "taus": taus(records),
+        "phases": found,
+        "mended": mended(found),
+        "cells": [_compact(cell, record) for cell, record in records.items()],
+    }
+    write_json(report.with_name(report.name + ".json"), document)
+    write_bytes(report.with_name(report.name + ".md"), markdown(document).encode())
+    for model in MODELS:
+        if any(row["model"] == model for row in document["summary"]):
+            plot(document["summary"], model, report.with_name(f"{report.name}-{model}.png"))
+
+
+def _compact(cell: Cell, record: Record) -> Record:
+    """Return what the summary's file keeps of a record."""
+    head = {"cell": cell.name, **{n: record[n] for n in ("key", "seconds", "cpu_seconds")}}
+    if "order" in record:
+        return {**head, "order": record["order"]}
+    return {
+        **head,
+        **figures(record),
+        "float": record["accuracy"]["float"],
+        "validation": record["validation_accuracy"]["searched"],
+        "bits": " ".join(str(bits) for bits in record["allocation"].values()),
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
