@@ -71,6 +71,22 @@ class Snapshot:
     bits: Bits
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Start:
+    """Weights to start a layer from, made elsewhere for one precision.
+
+    Parameters
+    ----------
+    weight : float [M, ...]
+        As for `QuantLayer.start_from`.
+    scale : float [M]
+        The same.
+    """
+
+    weight: Tensor
+    scale: Tensor
+
+
 class QuantLayer(nn.Module):
     """A convolution or dense layer with fake-quantised weights and its batch norm.
 
@@ -131,14 +147,20 @@ class QuantLayer(nn.Module):
             self.derive_scale()
 
     @contextmanager
-    def at(self, mode: WeightMode) -> Iterator[None]:
-        """Have another precision for a while, by the rule; then precision and scales as before."""
+    def at(self, mode: WeightMode, start: Start | None = None) -> Iterator[None]:
+        """Have another precision for a while, by the rule or from a start; then all as before."""
         mode_before, scale_before = self._mode, self.scale
+        weight_before = None if start is None else self.layer.weight.detach().clone()
         self.mode = mode
+        if start is not None:
+            self.start_from(start.weight, start.scale)
         try:
             yield
         finally:
             self._mode, self.scale = mode_before, scale_before
+            if weight_before is not None:
+                with torch.no_grad():
+                    self.layer.weight.copy_(weight_before)
 
     def derive_scale(self) -> None:
         """Go back to the scales that the rule gives to the weights as they are."""

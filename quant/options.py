@@ -18,6 +18,7 @@ from quant.errors import QuantError
 from quant.menu import Policy, most_act_bits
 from quant.request import Method, Plan, Request
 from quant.resources import Limit, Resource, parse_limit
+from quant.rounding import Rounding
 from quant.scales import Scales
 from quant.wishes import Wishes
 from synth.table import CostTable
@@ -26,6 +27,7 @@ DEFAULT_TABLE = Path(__file__).parent.parent / "synth" / "tables" / "nangate45-d
 DEFAULT_SIZE = "0.4"
 """Limit of the size where no other resource is limited."""
 DEFAULT_SCALES = Scales.MIN_MAX
+DEFAULT_ROUNDING = Rounding.SENSITIVITY
 SENSITIVITIES = ("kl", "logit-kl", "hessian", "fisher")
 FRONTS = (Resource.ENERGY, Resource.SIZE, Resource.LATENCY)
 
@@ -59,6 +61,7 @@ class Options(BaseModel):
     qat_steps: int = 400
     uniform: bool = True
     scales: str | None = None
+    rounding: str = DEFAULT_ROUNDING.value
     workers: int = 2
     device: str = "cpu"
 
@@ -120,7 +123,14 @@ class Options(BaseModel):
             workers=self.workers,
             plan=self._plan(),
             device=check_device(self.device),
+            rounding=self._rounding(),
         )
+
+    def _rounding(self) -> Rounding:
+        known = [rounding.value for rounding in Rounding]
+        if self.rounding not in known:
+            raise QuantError(f"rounding must be one of {', '.join(known)}, not {self.rounding}")
+        return Rounding(self.rounding)
 
     def _plan(self) -> Plan:
         if self.ptq_only and self.scales is not None:

@@ -18,11 +18,14 @@ from torch.nn import functional
 
 from hw.precision import WeightMode
 from quant.device import device_of
-from quant.layers import QuantNetwork
+from quant.layers import QuantNetwork, Start
 
 
 def logit_divergence(
-    quantised: QuantNetwork, choices: Mapping[str, tuple[WeightMode, ...]], images: Tensor
+    quantised: QuantNetwork,
+    choices: Mapping[str, tuple[WeightMode, ...]],
+    images: Tensor,
+    starts: Callable[[str], Mapping[WeightMode, Start]] = lambda _: {},
 ) -> dict[str, dict[WeightMode, float]]:
     """Probe every layer at each of its choices.
 
@@ -34,14 +37,18 @@ def logit_divergence(
         Precisions to probe.
     images : float32 [N, C, H, W]
         At least two.
+    starts : callable
+        Maps a layer to the weights that it takes at its precisions, where these are not rounded by
+        the rule.
     """
     before = quantised.bits
     with _probing(quantised, images) as divergence:
         found: dict[str, dict[WeightMode, float]] = {}
         for name, modes in choices.items():
-            layer = quantised.layer(name)
+            layer, start = quantised.layer(name), starts(name)
             found[name] = {
-                mode: 0.0 if mode is before[name] else divergence(layer.at(mode)) for mode in modes
+                mode: 0.0 if mode is before[name] else divergence(layer.at(mode, start.get(mode)))
+                for mode in modes
             }
     return found
 

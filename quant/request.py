@@ -9,6 +9,7 @@ from pathlib import Path
 from hw.precision import WeightMode
 from quant.menu import Policy
 from quant.resources import Resource
+from quant.rounding import Rounding
 from quant.scales import Scales
 from quant.wishes import Wishes
 from synth.table import CostTable
@@ -133,6 +134,8 @@ class Request:
         ``cpu`` or ``cuda``: where networks are trained, calibrated and measured.
     plan : Plan
         Training steps.
+    rounding : Rounding
+        How weights become integers before any training.
     """
 
     model: str
@@ -153,6 +156,7 @@ class Request:
     uniform: bool = True
     workers: int = 2
     device: str = "cpu"
+    rounding: Rounding = Rounding.SENSITIVITY
     plan: Plan = field(default_factory=Plan)
 
     @property

@@ -284,6 +284,7 @@ def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in PACKAGES},
         },
+        "rounding": bench.source.rounding.value,
         "qat": {
             "total_steps": plan.total_steps,
             "steps_per_visit": plan.probe_steps,

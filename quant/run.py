@@ -61,7 +61,11 @@ def _run(request: Request, team: Team) -> bool:
     torch.set_num_threads(1)
     began = time.perf_counter()
     source = Source(
-        model=request.model, weights=request.weights, data=request.data, device=request.device
+        model=request.model,
+        weights=request.weights,
+        data=request.data,
+        device=request.device,
+        rounding=request.rounding,
     )
     console = Console(stderr=True)
     request.out.mkdir(parents=True, exist_ok=True)

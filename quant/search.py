@@ -28,7 +28,7 @@ from quant.data import ImageData
 from quant.errors import QuantError
 from quant.files import write_json
 from quant.launch import LostProcessError, launched, started_by
-from quant.options import DEFAULT_TABLE, Options, load_options
+from quant.options import DEFAULT_ROUNDING, DEFAULT_TABLE, Options, load_options
 from quant.request import Request
 from synth.table import CostTableError
 
@@ -87,6 +87,9 @@ def main(
     scales: Annotated[
         Text, typer.Option(help="of weights in training: min-max (default) or learned")
     ] = None,
+    rounding: Annotated[
+        str, typer.Option(help="of weights before training: sensitivity or nearest")
+    ] = DEFAULT_ROUNDING.value,
     workers: Annotated[int, typer.Option(help="processes beside this one")] = 2,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one")] = "cpu",
     resume: Annotated[

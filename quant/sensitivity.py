@@ -61,7 +61,12 @@ def sensitivities(
     elif measure is Measure.LOGIT_KL:
         quantised = bench.calibrated(menu.uniform(most), seed=seed, acts=menu.most_acts)
         images, _ = _images(bench, PROBE_IMAGES, seed=seed)
-        found = logit_divergence(quantised, menu.choices, images)
+        starts = bench.starts(seed)
+        if starts is not None:
+            starts.prepare(menu.choices)
+            found = logit_divergence(quantised, menu.choices, images, starts.of)
+        else:
+            found = logit_divergence(quantised, menu.choices, images)
     else:
         images, labels = _images(bench, CURVATURE_IMAGES, seed=seed)
         if measure is Measure.HESSIAN:

@@ -111,8 +111,10 @@ class Session:
         quantised = self._start(bits, acts)
         if self.request.plan.trains:
             if start is not None and start.state is not None:
+                changed = [name for name in bits if bits[name] is not start.bits[name]]
                 quantised.restore(start.state)
                 quantised.set_bits(bits)
+                self.bench.start(quantised, changed, seed=self.request.seed)
                 quantised.set_acts(acts)
                 self.bench.recalibrate(quantised, seed=self.request.seed)
             settings = replace(self.settings(self.request.plan.probe_steps), peak_lr=PROBE_LR)

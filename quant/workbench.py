@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +23,13 @@ from quant.exact import ExactNetwork
 from quant.launch import local_index
 from quant.layers import QuantNetwork, Snapshot, uniform_bits
 from quant.models import load
+from quant.network import InPlaceNetwork
 from quant.operands import GROUPS, LayerSample, layer_samples
+from quant.ptq.network import calibration_images
 from quant.qat import QatSettings, train_quantised
+from quant.rounding import Rounding
 from quant.scales import Scales
+from quant.starts import START_IMAGES, Starts
 from quant.team import ALONE, Team
 
 EXAMPLES = 8
@@ -46,12 +50,15 @@ class Source:
         Folder of IDX files.
     device : str
         Where quantised networks are trained and measured: ``cpu`` or ``cuda``.
+    rounding : Rounding
+        How weights become integers before any training.
     """
 
     model: str
     weights: Path | None
     data: Path
     device: str = "cpu"
+    rounding: Rounding = Rounding.NEAREST
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,6 +105,7 @@ class Workbench:
         self.network = capture(self.teacher, self.example)
         self._check_logits()
         self.teacher.to(self.device)
+        self._starts: dict[int, Starts] = {}
 
     def _check_logits(self) -> None:
         with torch.no_grad():
@@ -119,8 +127,24 @@ class Workbench:
     ) -> QuantNetwork:
         """Return the float network, quantised and calibrated, not trained."""
         quantised = QuantNetwork(self.network, bits, scales=scales, acts=acts).to(self.device)
+        self.start(quantised, bits, seed=seed)
         self.recalibrate(quantised, seed=seed)
         return quantised
+
+    def start(self, quantised: QuantNetwork, names: Iterable[str], *, seed: int) -> None:
+        """Give some layers the weights that they start from; none where weights are rounded."""
+        starts = self.starts(seed)
+        if starts is not None:
+            starts.put(quantised, names)
+
+    def starts(self, seed: int) -> Starts | None:
+        """Return the optimised weights of all layers; None where weights are rounded to nearest."""
+        if self.source.rounding is Rounding.NEAREST or isinstance(self.network, InPlaceNetwork):
+            return None
+        if seed not in self._starts:
+            images = calibration_images(self.train_set, START_IMAGES, seed=seed)
+            self._starts = {seed: Starts(network=self.network, images=images)}
+        return self._starts[seed]
 
     def recalibrate(self, quantised: QuantNetwork, *, seed: int) -> None:
         """Set batch-norm statistics and activation ranges anew."""

@@ -238,7 +238,12 @@ def _ordered(work: Work) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     request = work.options.request(command=work.cell.name)
-    source = Source(model=request.model, weights=request.weights, data=request.data)
+    source = Source(
+        model=request.model,
+        weights=request.weights,
+        data=request.data,
+        rounding=request.rounding,
+    )
     return {"order": measure_order(Workbench(source), request)}
 
 

@@ -14,14 +14,16 @@ from quant.allocation import Bits
 from quant.batches import to_input
 from quant.calibrate import fit_activations, reestimate_norms
 from quant.data import ImageSet
-from quant.graph import Network
-from quant.layers import QuantLayer, QuantNetwork
+from quant.graph import Network, WeightLayer
+from quant.layers import QuantLayer, QuantNetwork, uniform_bits
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise
 from quant.ptq.statistics import LayerStatistics, output_moments
 
 CALIBRATION_IMAGES = 512
 BATCH = 64
+STATISTICS_BYTES = 256 << 20
+"""Statistics that are taken at the same time."""
 
 Solutions = Mapping[str, Mapping[WeightMode, OptimisedWeights]]
 """Optimised weights of every layer at some of its precisions."""
@@ -29,6 +31,62 @@ Solutions = Mapping[str, Mapping[WeightMode, OptimisedWeights]]
 
 class _Reached(Exception):  # noqa: N818  control flow, not an error
     """The layer that was asked for has been reached; what follows need not run."""
+
+
+def layer_statistics(
+    network: Network, images: Tensor, names: Sequence[str]
+) -> Iterator[tuple[str, LayerStatistics]]:
+    """Take the statistics of some layers of the float network, several at a time.
+
+    Parameters
+    ----------
+    network : Network
+        In float.
+    images : float [N, C, H, W]
+        `BATCH` of them at a time.
+    names : sequence of str
+        Layers, in order of execution.
+
+    Yields
+    ------
+    str, LayerStatistics
+        Layer after layer; `STATISTICS_BYTES` of statistics, or one layer's, are in memory at a
+        time.
+    """
+    waiting = list(names)
+    while waiting:
+        together: dict[str, LayerStatistics] = {}
+        room = STATISTICS_BYTES
+        while waiting:
+            layer = network.module.get_submodule(waiting[0])
+            assert isinstance(layer, WeightLayer)
+            room -= LayerStatistics.bytes_of(layer)
+            if together and room < 0:
+                break
+            name = waiting.pop(0)
+            together[name] = LayerStatistics(layer, name)
+        _collect_together(network.module, together, images)
+        while together:
+            name = next(iter(together))
+            yield name, together.pop(name)
+
+
+def _collect_together(
+    module: nn.Module, statistics: Mapping[str, LayerStatistics], images: Tensor
+) -> None:
+    handles = [
+        module.get_submodule(name).register_forward_pre_hook(
+            lambda _, inputs, found=found: found.add(inputs[0])
+        )
+        for name, found in statistics.items()
+    ]
+    try:
+        with torch.no_grad():
+            for batch in torch.split(images, BATCH):
+                module(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def collect(module: nn.Module, layer: nn.Module, statistics: LayerStatistics, x: Tensor) -> None:
@@ -88,7 +146,7 @@ def layer_solutions(
     images : float [N, C, H, W]
         Calibration images.
     choices : mapping of str to sequence of WeightMode
-        Precisions of each layer.
+        Precisions of each layer; those left out are not optimised.
     method : Method
         How to choose integers.
     narrow : bool
@@ -97,14 +155,12 @@ def layer_solutions(
     Yields
     ------
     str, dict of WeightMode to OptimisedWeights
-        Layer after layer; one layer's statistics are in memory at a time.
+        Layer after layer.
     """
-    widest = {name: max(modes, key=lambda mode: mode.bits) for name, modes in choices.items()}
-    quantised = QuantNetwork(network, widest, narrow=narrow)
-    for name, layer in quantised.quant_layers():
-        statistics = LayerStatistics(layer.layer, name)
-        collect(network.module, network.module.get_submodule(name), statistics, images)
-        weight = layer.layer.weight.detach()
+    quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W8), narrow=narrow)
+    names = [name for name, _ in quantised.quant_layers() if name in choices]
+    for name, statistics in layer_statistics(network, images, names):
+        weight = quantised.layer(name).layer.weight.detach()
         found = {}
         for mode in choices[name]:
             integers = IntegerRange(bits=mode.bits, narrow=narrow)

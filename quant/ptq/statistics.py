@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from quant.errors import QuantError
-from quant.graph import WeightLayer
+from quant.network import WeightLayer, pads
 
 CHUNK_BYTES = 32 << 20
 """Largest unfolded piece of a batch."""
@@ -41,6 +41,13 @@ class LayerStatistics:
         """Columns seen."""
         self._sum = torch.zeros(self.groups, depth, dtype=torch.float64)
         self._squares = torch.zeros(self.groups, depth, depth, dtype=torch.float64)
+
+    @staticmethod
+    def bytes_of(layer: WeightLayer) -> int:
+        """Memory that the statistics of a layer take."""
+        groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+        depth = layer.weight[0].numel()
+        return 8 * groups * depth * (depth + 1)
 
     @torch.no_grad()
     def add(self, inputs: Tensor) -> None:
@@ -78,13 +85,13 @@ class LayerStatistics:
         if isinstance(self.layer, nn.Linear):
             return inputs.reshape(1, -1, inputs.shape[-1]).double().transpose(1, 2)
         conv = self.layer
-        if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
-            raise QuantError(
-                f"{self.name}: padding must be zeros of a given width, not {conv.padding!r} "
-                f"({conv.padding_mode})"
-            )
+        mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
         unfolded = functional.unfold(
-            inputs.double(), conv.kernel_size, conv.dilation, conv.padding, conv.stride
+            functional.pad(inputs.double(), pads(conv), mode=mode),
+            conv.kernel_size,
+            conv.dilation,
+            0,
+            conv.stride,
         )  # [N, C * ky * kx, pixels]
         depth = self._sum.shape[1]
         images, pixels = unfolded.shape[0], unfolded.shape[2]
