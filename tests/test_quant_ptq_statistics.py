@@ -1,5 +1,7 @@
 """Layer statistics against plain loops, and what bad ones do."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from quant.errors import QuantError
 from quant.ptq import statistics as module
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise, output_error
-from quant.ptq.statistics import LayerStatistics
+from quant.ptq.statistics import LayerStatistics, output_moments
 
 torch.set_num_threads(1)
 
@@ -167,14 +169,18 @@ def test_weights_and_inputs_that_are_not_finite_are_named() -> None:
     )
 
 
-def test_padding_that_is_not_zeros_is_refused() -> None:
-    layer = nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect")
-    statistics = LayerStatistics(layer, "conv")
-    with pytest.raises(QuantError) as error:
-        statistics.add(torch.ones(1, 1, 4, 4))
-    assert str(error.value) == (
-        "conv: padding must be zeros of a given width, not (1, 1) (reflect)"
-    )
+@pytest.mark.parametrize(
+    ("padding", "mode"), [(1, "reflect"), ((2, 1), "circular"), ("same", "zeros"), (1, "replicate")]
+)
+def test_every_padding_is_that_of_the_layer(padding: Any, mode: str) -> None:
+    layer = nn.Conv2d(4, 4, 3, padding=padding, padding_mode=mode)
+    statistics = LayerStatistics(layer)
+    x = inputs_of(layer, 9)
+    statistics.add(x)
+    mean, _ = output_moments(layer.weight.double(), statistics)
+    assert layer.bias is not None
+    expected = layer(x).detach().mean(dim=(0, 2, 3)) - layer.bias.detach()
+    torch.testing.assert_close(mean.float(), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_statistics_are_float64_and_do_not_grow_with_the_images() -> None:
