@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from hw.precision import WeightMode
 from quant.budget import ROUNDING
 from quant.catalogue import is_factory
 from quant.cost import INT8_BASELINE, relative_size
-from quant.data import ImageSet
+from quant.data import Images
 from quant.errors import QuantError
 from quant.files import save_tensors, sha256, write_json
 from quant.integer import integer_network
@@ -134,7 +135,7 @@ def write_integers(
     example: Tensor,
     result: Mapping[str, Any],
     *,
-    test: ImageSet,
+    test: Images,
 ) -> dict[str, Any]:
     """Write the integer network; returns its folder and bytes, or why there is none."""
     folder = request.out / INTEGER_FOLDER
@@ -154,7 +155,10 @@ def write_integers(
     except QuantError as error:
         return {"folder": None, "reason": str(error)}
     network.save(folder)
-    save_examples(folder, test.images[:EXAMPLES, ..., None], test.labels[:EXAMPLES])
+    first = np.arange(min(EXAMPLES, len(test)))
+    height, width, *colours = test.shape
+    pixels = test.pixels(first).reshape(-1, height, width, *(colours or [1]))
+    save_examples(folder, pixels, test.labels[first])
     return {"folder": INTEGER_FOLDER, "packed_bytes": sum(network.packed_bytes.values())}
 
 

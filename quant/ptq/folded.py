@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from hw.precision import WeightMode
 from quant.batches import train_batches
-from quant.data import ImageSet
+from quant.calibrate import calibration_batches
+from quant.data import Images
 from quant.graph import Network, Norm, WeightLayer
 from quant.layers import QuantNetwork, uniform_bits
 from quant.ptq.network import collect
@@ -180,15 +181,15 @@ class FoldedNetwork(nn.Module):
             layer.correct(before, now)
 
     @torch.no_grad()
-    def calibrate(self, data: ImageSet, *, batches: int = 8, seed: int = 0) -> None:
-        """Choose the activation grids on training batches of 128, weights quantised."""
+    def calibrate(self, data: Images, *, batches: int = 8, seed: int = 0) -> None:
+        """Choose the activation grids on training batches, weights quantised."""
         if self.scheme.act_bits is None:
             return
         quantizers = [m for m in self.modules() if isinstance(m, RangeQuantizer)]
         self.eval()
         for quantizer in quantizers:
             quantizer.observing = True
-        for images, _ in train_batches(data, steps=batches, seed=seed, augment=False):
+        for images in calibration_batches(data, batches=batches, seed=seed):
             self(images)
         for quantizer in quantizers:
             quantizer.observing = False
@@ -198,7 +199,7 @@ class FoldedNetwork(nn.Module):
 
 def train_folded(
     network: FoldedNetwork,
-    data: ImageSet,
+    data: Images,
     settings: QatSettings,
     *,
     freeze: float = FREEZE,
@@ -211,7 +212,7 @@ def train_folded(
     network : FoldedNetwork
         Changed in place, left in evaluation mode; calibrated, if it quantises activations. Its
         corrections (`FoldedNetwork.correct`) are dropped: training makes up for what they did.
-    data : ImageSet
+    data : Images
         Training images.
     settings : QatSettings
         The recipe; without distillation.
