@@ -6,7 +6,8 @@ import platform
 import shutil
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -129,8 +130,24 @@ def write_results(request: Request, bench: Workbench, outcome: Outcome) -> bool:
     return bool(result["targets_met"]["all"])
 
 
+class Run(Protocol):
+    """A run that writes an integer network."""
+
+    @property
+    def model(self) -> str:
+        """Name of the network."""
+
+    @property
+    def seed(self) -> int:
+        """Of calibration, and of training."""
+
+    @property
+    def out(self) -> Path:
+        """Folder to write into."""
+
+
 def write_integers(
-    request: Request,
+    request: Run,
     quantised: QuantNetwork,
     example: Tensor,
     result: Mapping[str, Any],
