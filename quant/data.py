@@ -1,4 +1,4 @@
-"""Folders of IDX files (the MNIST family), checked, and split so that the test set stays unread.
+"""Sets of images, and folders of IDX files (the MNIST family), split so that tests stay unread.
 
 Format: the IDX description on the MNIST page (LeCun, Cortes, Burges, 1998): a big-endian magic
 number 0x00000801 (labels) or 0x00000803 (images), one 32-bit size per dimension, then bytes.
@@ -15,6 +15,7 @@ import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +40,56 @@ _HELP = (
 )
 
 
+class Images(Protocol):
+    """Images with labels, in memory (`ImageSet`) or on disk (`quant.photographs.PhotoSet`)."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Classes, from 0, int64 [N]."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image: (H, W), or (H, W, 3) for red, green, blue."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def pixels(self, index: NDArray[np.int64], /) -> NDArray[np.uint8]:
+        """Return some images, a copy: uint8 [n, H, W] or [n, H, W, 3]."""
+
+    def take(self, index: NDArray[np.int64], /) -> Images:
+        """Return the images of an index array as a set."""
+
+
+class Data(Protocol):
+    """A folder's images, in three parts."""
+
+    folder: Path
+    sha256: dict[str, str]
+
+    @property
+    def train(self) -> Images:
+        """Training images, the validation part cut off."""
+
+    @property
+    def validation(self) -> Images:
+        """Training images that no network was trained on."""
+
+    @property
+    def test(self) -> Images:
+        """Test images; a search reads them once, at its end."""
+
+    def check_test_length(self) -> None:
+        """See that no test image is missing, without looking at one."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
-    """Images with labels.
+    """Images with labels, in memory.
 
     Parameters
     ----------
-    images : uint8 [N, H, W]
+    images : uint8 [N, H, W] or [N, H, W, 3]
         Pixels; the network's input is pixel / 255.
     labels : int64 [N]
         Classes, from 0.
@@ -57,6 +101,15 @@ class ImageSet:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image: (H, W), or (H, W, 3) for red, green, blue."""
+        return self.images.shape[1:]
+
+    def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return some images, a copy: uint8 [n, H, W] or [n, H, W, 3]."""
+        return self.images[index]
 
     def take(self, index: NDArray[np.int64]) -> ImageSet:
         """Return the images of an index array."""

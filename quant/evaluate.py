@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from quant.batches import eval_batches
-from quant.data import ImageSet
+from quant.data import Images
 from quant.device import device_of
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, data: ImageSet, *, batch: int = 100) -> float:
+def accuracy(model: nn.Module, data: Images, *, batch: int = 100) -> float:
     """Return the top-1 accuracy, a fraction; the network is left in evaluation mode."""
     model.eval()
     device = device_of(model)

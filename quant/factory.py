@@ -66,7 +66,7 @@ def load_own(name: str, path: Path | None) -> tuple[nn.Module, dict[str, str]]:
     model = build_own(name)
     if path is None:
         return model.eval(), {}
-    state, metadata = _read(path)
+    state, metadata = read_weights(path)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -76,7 +76,14 @@ def load_own(name: str, path: Path | None) -> tuple[nn.Module, dict[str, str]]:
     return model.eval(), metadata
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file or a checkpoint with weights only, and its metadata.
+
+    Raises
+    ------
+    QuantError
+        If the file is missing, or has something else in it.
+    """
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:

@@ -1,4 +1,4 @@
-"""The shipped networks: a ResNet-8 and a depthwise-separable CNN for 28 x 28 x 1 images."""
+"""Networks by name; the shipped ones are a ResNet-8 and a depthwise-separable CNN for 28 x 28."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from quant.catalogue import check_model, is_factory
+from quant.catalogue import PRETRAINED, check_model, is_factory
 from quant.errors import QuantError
 from quant.factory import load_own
+from quant.mobile import efficientnet_lite0, mobilenet_v2
+from quant.pretrained import load_pretrained
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 IMAGE_SIZE = 28
@@ -146,7 +148,12 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int, *, groups: int = 
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=padding, groups=groups, bias=False)
 
 
-REGISTRY: dict[str, Callable[[], nn.Module]] = {"resnet8": ResNet8, "dscnn": DSCNN}
+REGISTRY: dict[str, Callable[[], nn.Module]] = {
+    "resnet8": ResNet8,
+    "dscnn": DSCNN,
+    "efficientnet-lite0": efficientnet_lite0,
+    "mobilenet-v2": mobilenet_v2,
+}
 
 
 def build(name: str, *, seed: int = 0) -> nn.Module:
@@ -172,16 +179,19 @@ def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]
     name : str
         Name in the registry, or ``module:factory`` (`quant.factory`).
     path : Path, optional
-        A safetensors file; the shipped weights by default.
+        A safetensors file; the shipped weights, or those of a package (`quant.pretrained`), by
+        default.
 
     Raises
     ------
     QuantError
-        If the name is unknown, or the file is missing, malformed or of another network.
+        If the name is unknown, a package is not installed, or the file is missing, malformed or of another network.
     """
     if is_factory(name):
         return load_own(name, path)
     model = build(name)
+    if name in PRETRAINED:
+        return load_pretrained(name, model, path)
     path = path or WEIGHTS_FOLDER / f"{name}.safetensors"
     try:
         with safe_open(path, framework="pt") as file:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from quant.batches import train_batches
-from quant.data import ImageSet
+from quant.data import Images
 from quant.errors import QuantError
 from quant.layers import QuantNetwork
 from quant.scales import Scales
@@ -93,7 +93,7 @@ def _groups(network: QuantNetwork, settings: QatSettings) -> list[dict[str, Any]
 
 def train_quantised(
     network: QuantNetwork,
-    data: ImageSet,
+    data: Images,
     settings: QatSettings,
     *,
     teacher: nn.Module | None = None,
@@ -106,7 +106,7 @@ def train_quantised(
     ----------
     network : QuantNetwork
         Calibrated; left in evaluation mode.
-    data : ImageSet
+    data : Images
         Training images.
     settings : QatSettings
         The recipe.

@@ -6,8 +6,10 @@ import platform
 import shutil
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor
 
 from hw.precision import WeightMode
@@ -15,7 +17,7 @@ from quant.allocation import act_bits_of
 from quant.budget import ROUNDING
 from quant.catalogue import is_factory
 from quant.cost import INT8_BASELINE, relative_size
-from quant.data import ImageSet
+from quant.data import Images
 from quant.errors import QuantError
 from quant.files import save_tensors, sha256, write_json
 from quant.integer import integer_network
@@ -129,13 +131,29 @@ def write_results(request: Request, bench: Workbench, outcome: Outcome) -> bool:
     return bool(result["targets_met"]["all"])
 
 
+class Run(Protocol):
+    """A run that writes an integer network."""
+
+    @property
+    def model(self) -> str:
+        """Name of the network."""
+
+    @property
+    def seed(self) -> int:
+        """Of calibration, and of training."""
+
+    @property
+    def out(self) -> Path:
+        """Folder to write into."""
+
+
 def write_integers(
-    request: Request,
+    request: Run,
     quantised: QuantNetwork,
     example: Tensor,
     result: Mapping[str, Any],
     *,
-    test: ImageSet,
+    test: Images,
 ) -> dict[str, Any]:
     """Write the integer network; returns its folder and bytes, or why there is none."""
     folder = request.out / INTEGER_FOLDER
@@ -155,7 +173,10 @@ def write_integers(
     except QuantError as error:
         return {"folder": None, "reason": str(error)}
     network.save(folder)
-    save_examples(folder, test.images[:EXAMPLES, ..., None], test.labels[:EXAMPLES])
+    first = np.arange(min(EXAMPLES, len(test)))
+    height, width, *colours = test.shape
+    pixels = test.pixels(first).reshape(-1, height, width, *(colours or [1]))
+    save_examples(folder, pixels, test.labels[first])
     return {"folder": INTEGER_FOLDER, "packed_bytes": sum(network.packed_bytes.values())}
 
 

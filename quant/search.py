@@ -24,9 +24,9 @@ from typing import Annotated
 
 import typer
 
-from quant.data import ImageData
 from quant.errors import QuantError
 from quant.files import write_json
+from quant.imagefolder import open_data
 from quant.launch import LostProcessError, launched, started_by
 from quant.options import DEFAULT_ROUNDING, DEFAULT_TABLE, Options, load_options
 from quant.request import Request
@@ -111,7 +111,7 @@ def main(
             options, command = load_options(resume / "state" / REQUEST)
             options = options.model_copy(update={"out": resume})
         request = options.request(command=command)
-        images = ImageData(request.data)
+        images = open_data(request.data, request.model)
         images.check_test_length()
         _ = images.train  # read before the heavy imports, so a bad file shows at once
         _note_request(request, options, resumed=resume is not None)

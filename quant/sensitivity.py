@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hw.precision import WeightMode
-from quant.batches import to_input
+from quant.batches import inputs_of
 from quant.curvature import fisher, hessian
 from quant.divergence import scores
 from quant.menu import Menu
@@ -89,8 +89,8 @@ def act_sensitivities(
 
 
 def _images(bench: Workbench, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Training images float32 [n, 1, H, W] and labels int64 [n]."""
+    """Training images float32 [n, C, H, W] and labels int64 [n]."""
     random = np.random.default_rng(seed)
     chosen = random.choice(len(bench.train_set), min(count, len(bench.train_set)), replace=False)
-    part = bench.train_set.take(chosen)
-    return to_input(torch.from_numpy(part.images)), torch.from_numpy(part.labels)
+    labels = torch.from_numpy(bench.train_set.labels[chosen])
+    return inputs_of(bench.train_set, chosen), labels

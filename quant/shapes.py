@@ -90,11 +90,11 @@ def shipped() -> dict[str, list[dict[str, Any]]]:
     """Layers of the shipped networks, by network."""
     import torch
 
-    from quant.catalogue import MODELS
+    from quant.catalogue import SHIPPED
     from quant.models import IMAGE_SIZE, build
 
     example = torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE)
-    return {name: layer_shapes(build(name), example) for name in MODELS}
+    return {name: layer_shapes(build(name), example) for name in SHIPPED}
 
 
 def main(

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from hw.precision import WeightMode
 from quant.allocation import Acts, Bits
-from quant.batches import to_input
+from quant.batches import inputs_of
 from quant.calibrate import fit_activations, reestimate_norms
 from quant.capture import capture
-from quant.data import ImageData, ImageSet
+from quant.data import Images
 from quant.device import prepare
 from quant.errors import QuantError
 from quant.evaluate import accuracy
 from quant.exact import ExactNetwork
+from quant.imagefolder import open_data
 from quant.launch import local_index
 from quant.layers import QuantNetwork, Snapshot, uniform_bits
 from quant.models import load
@@ -47,7 +48,7 @@ class Source:
     weights : Path, optional
         Its safetensors file; the shipped one by default.
     data : Path
-        Folder of IDX files.
+        Folder of IDX files, or of photographs (`quant.imagefolder`).
     device : str
         Where quantised networks are trained and measured: ``cpu`` or ``cuda``.
     rounding : Rounding
@@ -98,9 +99,10 @@ class Workbench:
         self.team = team
         self.device = prepare(source.device, index=local_index())
         team.train_on(self.device)
-        self.images = ImageData(source.data)
+        self.images = open_data(source.data, source.model)
         self.train_set = self.images.train
-        self.example = to_input(torch.from_numpy(self.train_set.images[:EXAMPLES].copy()))
+        first = np.arange(min(EXAMPLES, len(self.train_set)))
+        self.example = inputs_of(self.train_set, first)
         self.teacher, self.metadata = load(source.model, source.weights)
         self.network = capture(self.teacher, self.example)
         self._check_logits()
@@ -157,7 +159,7 @@ class Workbench:
         """Sample every layer's operands, from training images; `act_bits` as in `layer_samples`."""
         random = np.random.default_rng(seed)
         chosen = random.choice(len(self.train_set), GROUPS, replace=False)
-        images = to_input(torch.from_numpy(self.train_set.images[chosen]))
+        images = inputs_of(self.train_set, chosen)
         names = [layer.name for layer in self.network.layers]
         return layer_samples(quantised, images, names, seed=seed, act_bits=act_bits)
 
@@ -253,7 +255,7 @@ def calibrate_uniform(
     return quantised.snapshot(), bench.validation_accuracy(quantised)
 
 
-def measure(source: Source, example: Tensor, snapshot: Snapshot | None, images: ImageSet) -> float:
+def measure(source: Source, example: Tensor, snapshot: Snapshot | None, images: Images) -> float:
     """Job: top-1 accuracy of a quantised network, or of the float one, on some images.
 
     Of the integers (`quant.exact`), or of the fake-quantised floats where there are none. `example`

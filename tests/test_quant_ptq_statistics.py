@@ -172,7 +172,7 @@ def test_weights_and_inputs_that_are_not_finite_are_named() -> None:
 @pytest.mark.parametrize(
     ("padding", "mode"), [(1, "reflect"), ((2, 1), "circular"), ("same", "zeros"), (1, "replicate")]
 )
-def test_every_padding_is_that_of_the_layer(padding: Any, mode: str) -> None:
+def test_every_padding_is_that_of_the_layer(padding: Any, mode: Any) -> None:
     layer = nn.Conv2d(4, 4, 3, padding=padding, padding_mode=mode)
     statistics = LayerStatistics(layer)
     x = inputs_of(layer, 9)

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from hw.precision import WeightMode
-from quant.batches import eval_batches, to_input
+from quant.batches import eval_batches, inputs_of
 from quant.curvature import perturbation
-from quant.data import ImageSet
+from quant.data import Images
 from quant.journal import Journal
 from quant.layers import QuantNetwork
 from quant.progress import SearchProgress
@@ -84,7 +84,7 @@ def measure_order(bench: Workbench, request: Request) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def cross_entropy_and_accuracy(network: QuantNetwork, data: ImageSet) -> tuple[float, float]:
+def cross_entropy_and_accuracy(network: QuantNetwork, data: Images) -> tuple[float, float]:
     """Mean cross-entropy in nats and top-1 accuracy, a fraction."""
     network.eval()
     total, correct = 0.0, 0
@@ -119,7 +119,7 @@ def _of_weights(session: Session, mode: WeightMode) -> Mapping[str, PerLayer]:
 def _probe_images(bench: Workbench, seed: int) -> Tensor:
     random = np.random.default_rng(seed)
     chosen = random.choice(len(bench.train_set), min(PROBE_IMAGES, len(bench.train_set)), False)
-    return to_input(torch.from_numpy(bench.train_set.images[chosen]))
+    return inputs_of(bench.train_set, chosen)
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quant.batches import to_input
+from quant.batches import inputs_of
 from quant.bench.catalogue import AVERAGE_BITS, MODELS, SEEDS
 from quant.data import default_folder
 from quant.errors import QuantError
@@ -115,7 +115,7 @@ def task(model: str, *, seed: int, data: Path, folder: Path) -> Task:
     return Task(
         model=model,
         network=without_norms(bench),
-        images=to_input(torch.from_numpy(part.images)),
+        images=inputs_of(part, np.arange(len(part))),
         labels=torch.from_numpy(part.labels),
         weights={layer.name: layer.shape.weights for layer in bench.network.layers},
         folder=folder,

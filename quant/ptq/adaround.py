@@ -40,8 +40,9 @@ def adaround(
     Parameters
     ----------
     weight : float64 [M, K]
-    hessian : float64 [K, K]
-        Without dead columns; may be singular.
+    hessian : float64 [K, K] or [G, K, K]
+        Without dead columns; may be singular. G of them: one for each of as many equal groups of
+        rows, which are learned at once and do not depend on each other.
     grid : WeightGrid
         Of the M rows.
     iterations : int
@@ -52,23 +53,25 @@ def adaround(
     float64 [M, K]
         Whole numbers.
     """
-    units = torch.from_numpy(grid.units(weight))
-    squares = torch.from_numpy(hessian)
-    gain = torch.from_numpy(np.square(grid.scale))[:, None]
+    squares = torch.from_numpy(hessian).reshape(-1, *hessian.shape[-2:])
+    groups = len(squares)
+    units = torch.from_numpy(grid.units(weight)).reshape(groups, -1, weight.shape[1])
+    gain = torch.from_numpy(np.square(grid.scale)).reshape(groups, -1, 1)
     low, high = float(grid.range.low), float(grid.range.high)
     below = units.floor()
     share = (units - below).clamp(0.01, 0.99)
     start = torch.logit((share - _LOW) / (_HIGH - _LOW))
-    nearest = torch.from_numpy(grid.nearest(units.numpy())) - units
-    unit = float((nearest @ squares * nearest * gain).sum())
-    if unit == 0.0:
-        return grid.nearest(units.numpy())
+    nearest = torch.from_numpy(grid.nearest(units.numpy()))
+    off = nearest - units
+    unit = (off @ squares * off * gain).sum(dim=(1, 2))  # [G]
+    weigh = torch.where(unit > 0, 1 / unit, 0.0)
     choice = start.clone().requires_grad_(True)
     optimiser = torch.optim.Adam([choice], lr=RATE)
     for step in range(iterations):
         up = (torch.sigmoid(choice) * (_HIGH - _LOW) + _LOW).clamp(0, 1)
         error = (below + up).clamp(low, high) - units
-        loss = (error @ squares * error * gain).sum() / unit * units.numel()
+        squared = (error @ squares * error * gain).sum(dim=(1, 2))
+        loss = (squared * weigh).sum() * (units.numel() / groups)
         done = (step / iterations - WARM) / (1 - WARM)
         if done >= 0:
             beta = BETA[1] + (BETA[0] - BETA[1]) * 0.5 * (1 + float(np.cos(np.pi * done)))
@@ -77,4 +80,6 @@ def adaround(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     chosen = (below + (choice.detach() >= 0)).clamp(low, high)
-    return chosen.numpy()
+    chosen[unit == 0] = nearest[unit == 0]
+    whole: Matrix = chosen.reshape(weight.shape).numpy()
+    return whole

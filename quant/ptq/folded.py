@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from hw.precision import WeightMode
 from quant.batches import train_batches
-from quant.data import ImageSet
+from quant.calibrate import calibration_batches
+from quant.data import Images
 from quant.graph import Network, Norm, WeightLayer
 from quant.layers import QuantNetwork, uniform_bits
 from quant.ptq.network import collect
@@ -50,6 +51,8 @@ class FoldedLayer(nn.Module):
         self.norm = copy.deepcopy(norm)
         self.scheme = scheme
         self.frozen = False
+        self.fixed: Tensor | None = None
+        """Folded weights that an optimiser has put on a grid, float [M, ...]; else the scheme's."""
         outputs = layer.weight.shape[0]
         self.register_buffer("gain", torch.ones(outputs))
         self.register_buffer("offset", torch.zeros(outputs))
@@ -58,7 +61,7 @@ class FoldedLayer(nn.Module):
         """Map float activations to float sums, batch norm included."""
         if self.norm is None or not self.training or self.frozen:
             weight, bias = self.folded()
-            y = self._product(x, fake_quantised(weight, self.scheme))
+            y = self._product(x, self._on_grid(weight))
             gain = _over_channels(self.gain, y)
             return (y + _over_channels(bias, y)) * gain + _over_channels(self.offset, y)
         return self._corrected(x, self.norm)
@@ -93,6 +96,9 @@ class FoldedLayer(nn.Module):
         gain = self.norm.weight / (variance + self.norm.eps).sqrt()
         return weight * _first(gain, weight), (bias - mean) * gain + self.norm.bias
 
+    def _on_grid(self, folded: Tensor) -> Tensor:
+        return fake_quantised(folded, self.scheme) if self.fixed is None else self.fixed
+
     def _product(self, x: Tensor, weight: Tensor) -> Tensor:
         if isinstance(self.layer, nn.Conv2d):
             c = self.layer
@@ -109,7 +115,7 @@ class FoldedLayer(nn.Module):
             Of the layer's inputs in the float network, and behind the quantised layers before it.
         """
         weight, bias = (value.detach().double() for value in self.folded())
-        quantised = fake_quantised(weight.float(), self.scheme).double()
+        quantised = self._on_grid(weight.float()).double()
         if self.scheme.bias_correction:
             added, _ = output_moments(quantised - weight, before)
             self.offset.copy_(-added)
@@ -180,15 +186,15 @@ class FoldedNetwork(nn.Module):
             layer.correct(before, now)
 
     @torch.no_grad()
-    def calibrate(self, data: ImageSet, *, batches: int = 8, seed: int = 0) -> None:
-        """Choose the activation grids on training batches of 128, weights quantised."""
+    def calibrate(self, data: Images, *, batches: int = 8, seed: int = 0) -> None:
+        """Choose the activation grids on training batches, weights quantised."""
         if self.scheme.act_bits is None:
             return
         quantizers = [m for m in self.modules() if isinstance(m, RangeQuantizer)]
         self.eval()
         for quantizer in quantizers:
             quantizer.observing = True
-        for images, _ in train_batches(data, steps=batches, seed=seed, augment=False):
+        for images in calibration_batches(data, batches=batches, seed=seed):
             self(images)
         for quantizer in quantizers:
             quantizer.observing = False
@@ -198,7 +204,7 @@ class FoldedNetwork(nn.Module):
 
 def train_folded(
     network: FoldedNetwork,
-    data: ImageSet,
+    data: Images,
     settings: QatSettings,
     *,
     freeze: float = FREEZE,
@@ -210,8 +216,9 @@ def train_folded(
     ----------
     network : FoldedNetwork
         Changed in place, left in evaluation mode; calibrated, if it quantises activations. Its
-        corrections (`FoldedNetwork.correct`) are dropped: training makes up for what they did.
-    data : ImageSet
+        corrections (`FoldedNetwork.correct`) and optimised weights are dropped: training makes up
+        for what they did.
+    data : Images
         Training images.
     settings : QatSettings
         The recipe; without distillation.
@@ -227,6 +234,7 @@ def train_folded(
     for _, layer in network.layers():
         layer.gain.fill_(1.0)
         layer.offset.zero_()
+        layer.fixed = None
     network.train()
     batches = train_batches(
         data, steps=settings.steps, size=settings.batch, seed=settings.seed, augment=False

@@ -81,7 +81,7 @@ class WeightGrid:
         scale = np.maximum(widest * share, _LEAST_SCALE).astype(np.float32).astype(np.float64)
         return cls(range=integers, scale=scale, zero_point=np.zeros_like(scale))
 
-    def rows(self, part: slice) -> WeightGrid:
+    def rows(self, part: slice | NDArray[np.intp]) -> WeightGrid:
         """Return the grid of some of the channels."""
         return WeightGrid(
             range=self.range, scale=self.scale[part], zero_point=self.zero_point[part]

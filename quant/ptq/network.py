@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 
 from hw.precision import WeightMode
 from quant.allocation import Bits
-from quant.batches import to_input
+from quant.batches import at_once, inputs_of
 from quant.calibrate import fit_activations, reestimate_norms
-from quant.data import ImageSet
-from quant.graph import Network, WeightLayer
+from quant.data import Images
+from quant.graph import Network
 from quant.layers import QuantLayer, QuantNetwork, uniform_bits
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise
@@ -23,7 +24,7 @@ from quant.ptq.statistics import LayerStatistics, output_moments
 CALIBRATION_IMAGES = 512
 BATCH = 64
 STATISTICS_BYTES = 256 << 20
-"""Statistics that are taken at the same time."""
+"""Of the layers that are collected in one run of the images, if they are more than one."""
 
 Solutions = Mapping[str, Mapping[WeightMode, OptimisedWeights]]
 """Optimised weights of every layer at some of its precisions."""
@@ -33,98 +34,78 @@ class _Reached(Exception):  # noqa: N818  control flow, not an error
     """The layer that was asked for has been reached; what follows need not run."""
 
 
-def layer_statistics(
-    network: Network, images: Tensor, names: Sequence[str]
-) -> Iterator[tuple[str, LayerStatistics]]:
-    """Take the statistics of some layers of the float network, several at a time.
-
-    Parameters
-    ----------
-    network : Network
-        In float.
-    images : float [N, C, H, W]
-        `BATCH` of them at a time.
-    names : sequence of str
-        Layers, in order of execution.
-
-    Yields
-    ------
-    str, LayerStatistics
-        Layer after layer; `STATISTICS_BYTES` of statistics, or one layer's, are in memory at a
-        time.
-    """
-    waiting = list(names)
-    while waiting:
-        together: dict[str, LayerStatistics] = {}
-        room = STATISTICS_BYTES
-        while waiting:
-            layer = network.module.get_submodule(waiting[0])
-            assert isinstance(layer, WeightLayer)
-            room -= LayerStatistics.bytes_of(layer)
-            if together and room < 0:
-                break
-            name = waiting.pop(0)
-            together[name] = LayerStatistics(layer, name)
-        _collect_together(network.module, together, images)
-        while together:
-            name = next(iter(together))
-            yield name, together.pop(name)
-
-
-def _collect_together(
-    module: nn.Module, statistics: Mapping[str, LayerStatistics], images: Tensor
-) -> None:
-    handles = [
-        module.get_submodule(name).register_forward_pre_hook(
-            lambda _, inputs, found=found: found.add(inputs[0])
-        )
-        for name, found in statistics.items()
-    ]
-    try:
-        with torch.no_grad():
-            for batch in torch.split(images, BATCH):
-                module(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def collect(module: nn.Module, layer: nn.Module, statistics: LayerStatistics, x: Tensor) -> None:
     """Run a network as far as one layer, and add what that reads to its statistics.
 
     Parameters
     ----------
-    module : module
-        Float or quantised network, in evaluation mode.
+    module, x
+        As for `collect_all`.
     layer : module
-        One of its layers, called once.
+        One of the network's layers, called once.
     statistics : LayerStatistics
         Changed in place.
-    x : float [N, C, H, W]
-        Images; `BATCH` of them at a time.
     """
+    collect_all(module, [(layer, statistics)], x)
 
-    def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        statistics.add(inputs[0])
-        raise _Reached
 
-    handle = layer.register_forward_pre_hook(hook)
+@torch.no_grad()
+def collect_all(
+    module: nn.Module, layers: Sequence[tuple[nn.Module, LayerStatistics]], x: Tensor
+) -> None:
+    """Run a network as far as the last of some layers, and add what they read to their statistics.
+
+    Parameters
+    ----------
+    module : module
+        Float or quantised network, in evaluation mode.
+    layers : sequence of (module, LayerStatistics)
+        Some of its layers, each called once, with their statistics, changed in place.
+    x : float [N, C, H, W]
+        Images; `BATCH` of them at a time, or as many as `quant.batches.at_once` allows.
+    """
+    waiting: set[nn.Module] = set()
+
+    def hook(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if layer in waiting:
+            waiting.remove(layer)
+            statistics[layer].add(inputs[0])
+            if not waiting:
+                raise _Reached
+
+    statistics = dict(layers)
+    handles = [layer.register_forward_pre_hook(hook) for layer in statistics]
     try:
-        with torch.no_grad():
-            for batch in torch.split(x, BATCH):
-                try:
-                    module(batch)
-                except _Reached:
-                    continue
+        for batch in torch.split(x, at_once(tuple(x.shape[1:]), BATCH)):
+            waiting |= set(statistics)
+            with suppress(_Reached):
+                module(batch)
+            waiting.clear()
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
-def calibration_images(data: ImageSet, count: int, *, seed: int) -> Tensor:
-    """Choose images: float32 [min(count, len(data)), 1, H, W]."""
+def _in_one_run(layers: Iterable[tuple[str, QuantLayer]]) -> Iterator[list[tuple[str, QuantLayer]]]:
+    """Parts of a network's layers whose statistics fit in `STATISTICS_BYTES`, or one layer each."""
+    part: list[tuple[str, QuantLayer]] = []
+    size = 0
+    for name, layer in layers:
+        more = LayerStatistics.size_bytes(layer.layer)
+        if part and size + more > STATISTICS_BYTES:
+            yield part
+            part, size = [], 0
+        part.append((name, layer))
+        size += more
+    if part:
+        yield part
+
+
+def calibration_images(data: Images, count: int, *, seed: int) -> Tensor:
+    """Choose images: float32 [min(count, len(data)), C, H, W]."""
     random = np.random.default_rng(seed)
     chosen = random.choice(len(data), min(count, len(data)), replace=False)
-    return to_input(torch.from_numpy(data.images[chosen]))
+    return inputs_of(data, chosen)
 
 
 def layer_solutions(
@@ -155,18 +136,23 @@ def layer_solutions(
     Yields
     ------
     str, dict of WeightMode to OptimisedWeights
-        Layer after layer.
+        Layer after layer; statistics of at most `STATISTICS_BYTES`, or of one layer, are in memory
+        at a time.
     """
     quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W8), narrow=narrow)
-    names = [name for name, _ in quantised.quant_layers() if name in choices]
-    for name, statistics in layer_statistics(network, images, names):
-        weight = quantised.layer(name).layer.weight.detach()
-        found = {}
-        for mode in choices[name]:
-            integers = IntegerRange(bits=mode.bits, narrow=narrow)
-            grid = WeightGrid.symmetric(matrix(weight), integers)
-            found[mode] = optimise(weight, statistics, grid, method)
-        yield name, found
+    asked = [(name, layer) for name, layer in quantised.quant_layers() if name in choices]
+    for part in _in_one_run(asked):
+        statistics = {name: LayerStatistics(layer.layer, name) for name, layer in part}
+        plain = [(network.module.get_submodule(name), statistics[name]) for name, _ in part]
+        collect_all(network.module, plain, images)
+        for name, layer in part:
+            weight = layer.layer.weight.detach()
+            found = {}
+            for mode in choices[name]:
+                integers = IntegerRange(bits=mode.bits, narrow=narrow)
+                grid = WeightGrid.symmetric(matrix(weight), integers)
+                found[mode] = optimise(weight, statistics[name], grid, method)
+            yield name, found
 
 
 def sequential_solutions(
@@ -240,7 +226,7 @@ def _start(layer: QuantLayer, found: OptimisedWeights) -> None:
 
 def optimised(
     network: Network,
-    data: ImageSet,
+    data: Images,
     bits: Bits,
     *,
     method: Method = Method.SENSITIVITY,
@@ -255,7 +241,7 @@ def optimised(
     ----------
     network : Network
         In float; left as it is.
-    data : ImageSet
+    data : Images
         Training images.
     bits : mapping of str to WeightMode
         Precision of every layer.

@@ -103,7 +103,15 @@ def optimise(
     integers = round_to_nearest(rows, grid)
     if method is not Method.NEAREST:
         outputs = len(rows) // statistics.groups
-        for group, hessian in enumerate(statistics.hessian.numpy()):
+        hessians = statistics.hessian.numpy()
+        whole_groups = np.all(hessians.diagonal(axis1=1, axis2=2) > 0, axis=1, keepdims=True)[:, 0]
+        at_once = method is Method.ADAROUND and statistics.groups > 1 and whole_groups.any()
+        if at_once:  # hundreds of depthwise channels, a loop of gradient steps each
+            every = np.flatnonzero(np.repeat(whole_groups, outputs))
+            integers[every] = adaround(rows[every], hessians[whole_groups], grid.rows(every))
+        for group, hessian in enumerate(hessians):
+            if at_once and whole_groups[group]:
+                continue
             part = slice(group * outputs, (group + 1) * outputs)
             live = hessian.diagonal() > 0
             if live.any():

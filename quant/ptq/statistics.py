@@ -35,7 +35,7 @@ class LayerStatistics:
     def __init__(self, layer: WeightLayer, name: str = "layer") -> None:
         self.name = name
         self.layer = layer
-        self.groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+        self.groups = _groups(layer)
         depth = layer.weight[0].numel()
         self.count = 0
         """Columns seen."""
@@ -43,11 +43,10 @@ class LayerStatistics:
         self._squares = torch.zeros(self.groups, depth, depth, dtype=torch.float64)
 
     @staticmethod
-    def bytes_of(layer: WeightLayer) -> int:
-        """Memory that the statistics of a layer take."""
-        groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+    def size_bytes(layer: WeightLayer) -> int:
+        """Return what the statistics of a layer take."""
         depth = layer.weight[0].numel()
-        return 8 * groups * depth * (depth + 1)
+        return 8 * _groups(layer) * depth * (depth + 1)
 
     @torch.no_grad()
     def add(self, inputs: Tensor) -> None:
@@ -122,6 +121,10 @@ class LayerStatistics:
                 f"{self.name}: layer must be reached by a calibration image, not left out; give "
                 "images, or quantise it by rounding to nearest"
             )
+
+
+def _groups(layer: WeightLayer) -> int:
+    return layer.groups if isinstance(layer, nn.Conv2d) else 1
 
 
 def output_moments(weight: Tensor, statistics: LayerStatistics) -> tuple[Tensor, Tensor]:

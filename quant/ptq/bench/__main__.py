@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
-import shlex
 import sys
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +14,9 @@ import typer
 from quant.data import ImageData, default_folder
 from quant.errors import QuantError
 from quant.files import write_bytes, write_json
+from quant.ptq.bench.about import about
 
 BITS = (4, 3, 2)
-PACKAGES = ("numpy", "scipy", "torch")
-CPU_INFO = Path("/proc/cpuinfo")
 
 
 def main(
@@ -88,23 +84,12 @@ def measure_all(
             cells.append(cell)
             print(f"{case.title}, {bits} bit: done", file=sys.stderr, flush=True)
     return {
-        "command": shlex.join(["OMP_NUM_THREADS=1", "python", "-m", "quant.ptq.bench", *options]),
-        "machine": f"{_cpu()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        **about("quant.ptq.bench", options),
         "repeats": REPEATS,
         "wide_network": f"{SETTINGS}, {TRAIN_IMAGES} images",
         "targets": targets(cells),
         "cells": cells,
     }
-
-
-def _cpu() -> str:
-    if CPU_INFO.exists():
-        for line in CPU_INFO.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

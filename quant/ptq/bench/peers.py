@@ -1,0 +1,98 @@
+"""What the scripts of other tools share: the same float network, images and judge as ours.
+
+They run in a virtual environment of their own (`python -m quant.ptq.bench.networks --peers PYTHON`
+starts them), since Brevitas asks for an older setuptools than ours, and write a JSON line per width
+to stdout.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from quant.data import Images, default_folder
+from quant.evaluate import accuracy
+from quant.network import WeightLayer
+from quant.ptq.network import CALIBRATION_IMAGES, calibration_images
+from quant.workbench import Source, Workbench
+
+BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """A network to be quantised.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In float and evaluation mode, batch norms folded.
+    images : float32 [N, C, H, W]
+        Calibration images, those of our methods at the same seed.
+    judged : Images
+        Images that accuracies are told on.
+    """
+
+    network: nn.Module
+    images: Tensor
+    judged: Images
+
+    def batches(self) -> Iterator[Tensor]:
+        """Yield calibration images, `BATCH` at a time."""
+        for batch in torch.split(self.images, BATCH):
+            yield batch.contiguous()
+
+    def accuracy(self, model: nn.Module) -> float:
+        """Return top-1."""
+        return accuracy(model, self.judged)
+
+
+def folded_model(bench: Workbench) -> nn.Module:
+    """Return a copy of the float network whose batch norms are folded into its layers."""
+    network = copy.deepcopy(bench.teacher)
+    for layer in bench.network.layers:
+        weight, bias = bench.network.folded()[layer.name]
+        module = network.get_submodule(layer.name)
+        assert isinstance(module, WeightLayer)
+        module.weight, module.bias = nn.Parameter(weight), nn.Parameter(bias)
+        if layer.norm is not None:
+            network.set_submodule(layer.norm, nn.Identity())
+    return network.eval()
+
+
+Quantise = Callable[[Task, int], tuple[nn.Module, str]]
+"""A tool: returns what runs its network at a number of weight bits, and how it was asked."""
+
+
+def main(packages: tuple[str, ...], quantise: Quantise) -> None:
+    """Run ``MODEL SEED PART BITS...`` of the command line, PART being test or validation."""
+    torch.set_num_threads(1)
+    model, seed, part, *widths = sys.argv[1:]
+    stdout, sys.stdout = sys.stdout, sys.stderr  # tools print what they like
+    bench = Workbench(Source(model=model, weights=None, data=default_folder()))
+    task = Task(
+        network=folded_model(bench),
+        images=calibration_images(bench.train_set, CALIBRATION_IMAGES, seed=int(seed)),
+        judged=bench.images.validation if part == "validation" else bench.images.test,
+    )
+    versions = {name: metadata.version(name) for name in (*packages, "torch")}
+    for bits in map(int, widths):
+        torch.manual_seed(int(seed))
+        began = time.process_time()
+        network, recipe = quantise(task, bits)
+        seconds = time.process_time() - began
+        found: dict[str, Any] = {"bits": bits, "seconds": seconds, "recipe": recipe}
+        found |= {"accuracy": task.accuracy(network), "versions": versions}
+        print(json.dumps(found), file=stdout, flush=True)
+    stdout.flush()
+    os._exit(0)  # some tools leave threads behind

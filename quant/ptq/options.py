@@ -1,0 +1,182 @@
+"""Options of `python -m quant.ptq`, checked."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from quant.catalogue import check_model, file_name
+from quant.data import default_folder
+from quant.errors import QuantError
+from quant.ptq.grid import BITS
+from quant.ptq.optimise import Method
+from quant.ptq.ranges import Calibration
+from quant.ptq.recipe import ACT_BITS, Norms, Recipe, Steps
+from quant.ptq.schemes import WeightScheme
+
+Choice = TypeVar("Choice", bound=Enum)
+
+LEAST_IMAGES = 2
+"""Calibration images: of a single one no variance can be told."""
+
+IN_FLOAT = "float"
+"""Stands for activations that are not quantised."""
+
+
+class Options(BaseModel):
+    """Options as they were given; None stands for what was not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "resnet8"
+    bits: int | None = None
+    method: str = Method.SENSITIVITY.value
+    calibration: int = 512
+    act_calibration: str = Calibration.MIN_MAX.value
+    act_bits: str = str(ACT_BITS)
+    scheme: str = "per-channel-symmetric"
+    steps: str = Steps.FITTED.value
+    norms: str = Norms.MATCHED.value
+    bias_correction: bool = False
+    sequential: bool = False
+    map: Path | None = None
+    out: Path | None = None
+    seed: int = 0
+    data: Path | None = None
+    weights: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Folder to write into."""
+        return self.out or Path("runs") / f"{file_name(self.model)}-ptq-seed{self.seed}"
+
+    @property
+    def data_folder(self) -> Path:
+        """Folder of images."""
+        return self.data or default_folder()
+
+    def check(self) -> Recipe:
+        """Check all options; returns the recipe that they make.
+
+        Raises
+        ------
+        ValueError, QuantError
+            One line on the first option that is wrong.
+        """
+        check_model(self.model)
+        if self.bits is not None and self.map is not None:
+            raise QuantError("bits must be left out with a map, not given beside it")
+        if self.bits is not None and self.bits not in BITS:
+            raise QuantError(f"bits must be one of {_listed(BITS)}, not {self.bits}")
+        if self.calibration < LEAST_IMAGES:
+            raise QuantError(
+                f"calibration must be at least {LEAST_IMAGES} images, not {self.calibration}: no "
+                "variance can be told from one; 512 are usual"
+            )
+        return Recipe(
+            method=choice(Method, "method", self.method),
+            scheme=choice(WeightScheme, "scheme", self.scheme),
+            steps=choice(Steps, "steps", self.steps),
+            act_bits=self._act_bits(),
+            calibration=choice(Calibration, "act-calibration", self.act_calibration),
+            norms=choice(Norms, "norms", self.norms),
+            bias_correction=self.bias_correction,
+            sequential=self.sequential,
+        )
+
+    def _act_bits(self) -> int | None:
+        if self.act_bits == IN_FLOAT:
+            return None
+        if not self.act_bits.isdecimal() or not 2 <= int(self.act_bits) <= 8:
+            raise QuantError(f"act-bits must be from 2 to 8, or {IN_FLOAT}, not {self.act_bits}")
+        return int(self.act_bits)
+
+    def bits_of(self, names: tuple[str, ...]) -> dict[str, int]:
+        """Return the bits of every layer: those of the map, or the same.
+
+        Raises
+        ------
+        QuantError
+            If the map is none, or of other layers.
+        """
+        if self.map is None:
+            return dict.fromkeys(names, 4 if self.bits is None else self.bits)
+        found = read_bits(self.map)
+        for wrong, rule in (
+            ([name for name in names if name not in found], "have every layer"),
+            ([name for name in found if name not in names], "have the network's layers only"),
+        ):
+            if wrong:
+                raise QuantError(
+                    f"{self.map}: map must {rule}, not leave out or add {', '.join(wrong)}"
+                )
+        return {name: found[name] for name in names}
+
+
+def choice(kind: type[Choice], option: str, text: str) -> Choice:
+    """Return what an option's text names; spaces of values are hyphens on the command line.
+
+    Raises
+    ------
+    QuantError
+        If there is no such choice.
+    """
+    known = {str(one.value).replace(" ", "-"): one for one in kind}
+    found = known.get(text.replace(" ", "-"))
+    if found is None:
+        raise QuantError(f"{option} must be one of {', '.join(known)}, not {text}")
+    return found
+
+
+def read_bits(path: Path) -> dict[str, int]:
+    """Read an allocation: ``{"layer": bits, ...}``, or a result.json with its ``allocation``.
+
+    Raises
+    ------
+    QuantError
+        If the file is missing, no JSON, or no such object; one line with the path.
+    """
+    rule = f'{path}: map must be JSON such as {{"stem": 8, "fc": 3}} or a result.json'
+    try:
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise QuantError(f"{path}: map must be readable, not: {error.strerror}") from error
+    except ValueError as error:
+        raise QuantError(f"{rule}, not: {error}") from error
+    if isinstance(value, dict) and "allocation" in value:
+        value = value["allocation"]
+    if not isinstance(value, dict) or not value:
+        raise QuantError(f"{rule}, not {type(value).__name__}")
+    for name, bits in value.items():
+        if isinstance(bits, bool) or not isinstance(bits, int) or bits not in BITS:
+            raise QuantError(f"{path}: bits of {name} must be one of {_listed(BITS)}, not {bits}")
+    return dict(value)
+
+
+def load_options(path: Path) -> tuple[Options, dict[str, Any]]:
+    """Read what a run was asked for, and its whole document, to resume it.
+
+    Raises
+    ------
+    QuantError
+        If there is nothing to resume; one line.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return Options.model_validate(document["options"]), dict(document)
+    except OSError as error:
+        raise QuantError(
+            f"{path}: must be there to resume a run, not missing; a finished one has no state"
+        ) from error
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise QuantError(
+            f"{path}: must be as a run wrote it; delete the folder and start anew"
+        ) from error
+
+
+def _listed(values: tuple[int, ...]) -> str:
+    return ", ".join(map(str, values))
