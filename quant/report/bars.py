@@ -8,9 +8,9 @@ from dataclasses import dataclass
 WIDTH = 360
 ROW = 22
 BAR = 14
-CHARACTER = 6.4
+CHARACTER = 5.9
 """Mean width of a character at the font's size, generous."""
-LABEL_MOST = 130
+LABEL_MOST = 165
 GAP = 1.5
 """Between the segments of a bar, so that colours need not tell them apart."""
 

@@ -86,7 +86,7 @@ def _chart(
     )
     least = validation.floating - float(result.targets["max_drop"])
     lines = [
-        Line(at=100 * validation.floating, name="float"),
+        Line(at=100 * validation.floating, name="float", name_left=True),
         Line(at=100 * least, name="accuracy target"),
         *([] if limit is None else [Line(at=limit, name="limit", upright=True)]),
     ]

@@ -36,7 +36,8 @@ class HardwareView:
 
 def hardware_view(table: CostTable) -> HardwareView:
     """Return the hardware of a table, as far as the table knows it."""
-    array, parts = table.array, parts_of(table.array)
+    array = table.array
+    parts = sorted(parts_of(array), key=lambda part: -(part.area_um2 or 0.0))
     library = table.library
     about = [
         library.corner,

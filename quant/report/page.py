@@ -15,7 +15,7 @@ from quant.report.bars import BarChart
 from quant.report.compare import comparison
 from quant.report.course import course_charts, visit_table
 from quant.report.energy import energy_chart
-from quant.report.front import front_chart, front_table
+from quant.report.front import bits_table, front_charts, front_table
 from quant.report.hardware import HardwareView, hardware_view
 from quant.report.layers import bit_charts, cost_charts, layer_table
 from quant.report.records import Records, read_records
@@ -72,8 +72,9 @@ class RunView:
     layers: Table | None = None
     course: Sequence[ScatterChart] = ()
     visits: Table | None = None
-    front: ScatterChart | None = None
+    front_charts: Sequence[ScatterChart] = ()
     front_table: Table | None = None
+    front_bits: Table | None = None
     unavailable: Sequence[str] = field(default=())
 
 
@@ -88,8 +89,9 @@ def run_view(name: str, run: Run, found: FoundTable, records: Records) -> RunVie
         "checks": checks_of(run, integers, records, table),
         "hardware": None if table is None else hardware_view(table),
         "hardware_reason": found.reason,
-        "front": front_chart(run.front) if run.front else None,
-        "front_table": front_table(run.front) if run.front and run.front.points else None,
+        "front_charts": front_charts(run.front) if run.front else (),
+        "front_table": front_table(run.front) if run.front else None,
+        "front_bits": bits_table(run.front) if run.front else None,
     }
     result = run.result
     if result is None:

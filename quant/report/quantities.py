@@ -43,7 +43,7 @@ SIZE: Final = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6}
 AREA: Final = {"µm²": 1.0, "mm²": 1e6}
 BOPS: Final = {"BOPs": 1.0, "kBOPs": 1e3, "MBOPs": 1e6, "GBOPs": 1e9}
 COUNT: Final = {"": 1.0}
-PER_MAC: Final = {"fJ": 1.0, "pJ": 1e3}
+PER_MAC: Final = {"fJ": 1.0}
 SCALES: Final = {"energy": ENERGY, "latency": LATENCY, "size": SIZE, "area": AREA, "bops": BOPS}
 """By the value of `quant.resources.Resource`."""
 
@@ -56,7 +56,8 @@ def unit_for(values: Iterable[float | None], scale: dict[str, float]) -> Unit:
     )
     if size == 1.0 and scale in (COUNT, SIZE):
         return Unit(name=name, size=size, decimals=0)
-    places = 1 if largest >= 100 * size else 2 if largest >= size else 3
+    steps = (1000 * size, 100 * size, size)
+    places = next((i for i, step in enumerate(steps) if largest >= step), len(steps))
     return Unit(name=name, size=size, decimals=places)
 
 

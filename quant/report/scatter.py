@@ -58,11 +58,24 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line across the picture at a value, with its name; `upright` at a value of x."""
+    """A line across the picture at a value, with its name.
+
+    Parameters
+    ----------
+    at : float
+        In the axis' unit.
+    name : str
+        Written at its end.
+    upright : bool
+        Whether the value is one of x.
+    name_left : bool
+        At which end the name is; an upright line's is at its foot.
+    """
 
     at: float
     name: str
     upright: bool = False
+    name_left: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +102,16 @@ class PlacedSeries:
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedLine:
-    """A line, placed."""
+    """A line, placed, and where its name begins or ends."""
 
     x1: float
     y1: float
     x2: float
     y2: float
     name: str
-    upright: bool
+    name_x: float
+    name_y: float
+    anchor: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,20 +232,33 @@ def _ticks(low: float, high: float, place: Place) -> list[Tick]:
 
 
 def _placed(dot: Dot, x: float, y: float) -> PlacedDot:
-    on_right = x < WIDTH - 80
+    room = 3 * len(dot.label)  # half of the label's width
+    left, right = x < LEFT + room, x > WIDTH - RIGHT - room
     return PlacedDot(
         x=x,
         y=y,
         tip=dot.tip,
         label=dot.label,
-        label_x=x + 9 if on_right else x - 9,
-        anchor="start" if on_right else "end",
+        label_x=x - 5 if left else x + 5 if right else x,
+        anchor="start" if left else "end" if right else "middle",
     )
 
 
 def _placed_line(line: Line, px: Place, py: Place) -> PlacedLine:
     if line.upright:
         x = px(line.at)
-        return PlacedLine(x1=x, x2=x, y1=TOP, y2=HEIGHT - BOTTOM, name=line.name, upright=True)
-    y = py(line.at)
-    return PlacedLine(x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, name=line.name, upright=False)
+        low = HEIGHT - BOTTOM
+        return PlacedLine(
+            x1=x, x2=x, y1=TOP, y2=low, name=line.name, name_x=x + 3, name_y=low - 6, anchor="start"
+        )
+    y, left = py(line.at), line.name_left
+    return PlacedLine(
+        x1=LEFT,
+        x2=WIDTH - RIGHT,
+        y1=y,
+        y2=y,
+        name=line.name,
+        name_x=LEFT + 3 if left else WIDTH - RIGHT,
+        name_y=y - 4,
+        anchor="start" if left else "end",
+    )

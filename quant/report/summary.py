@@ -60,8 +60,8 @@ def key_figures(result: Result) -> list[KeyFigure]:
     ]
     for name, resource, scale in (
         ("Weights", Resource.SIZE, units.SIZE),
-        ("Energy of the array, an inference", Resource.ENERGY, units.ENERGY),
-        ("Latency of an inference", Resource.LATENCY, units.LATENCY),
+        ("Array energy per inference", Resource.ENERGY, units.ENERGY),
+        ("Latency per inference", Resource.LATENCY, units.LATENCY),
     ):
         field = COST_OF[resource]
         value = getattr(cost, field)
@@ -200,4 +200,4 @@ def as_good(result: Result) -> str:
             )
     if not found:
         return ""
-    return f"Meets the same targets at no higher cost: {'; '.join(found)}."
+    return f"Uniform bits that meet the same targets at no higher {objective}: {'; '.join(found)}."

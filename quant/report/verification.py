@@ -94,7 +94,9 @@ def integers_of(run: Run) -> Integers:
     name = "Integer network"
     entry = run.result.integer_network if run.result else None
     if entry is None or entry.folder is None:
-        reason = f"The run has none: {entry.reason}" if entry and entry.reason else "The run has none."
+        reason = "The run has none, so nothing of it was compared bit for bit."
+        if entry is not None and entry.reason:
+            reason += f" {entry.reason}"
         return Integers(digest="", check=Check(name=name, scope=Scope.NONE, text=reason))
     folder = run.folder / entry.folder
     try:
@@ -122,7 +124,9 @@ def checks_of(run: Run, found: Integers, records: Records, table: CostTable | No
     table : CostTable, optional
         That of the run, if it was found.
     """
-    checks = [found.check, _golden(run, found, records), _cosim(run, found, records)]
+    checks = [found.check]
+    if found.digest:
+        checks += [_golden(run, found, records), _cosim(run, found, records)]
     array = table.array if table else None
     if table is None or not isinstance(array, ArrayFigures):
         why = "the cost table is not here" if table is None else f"{table.array.label} is not ours"
@@ -133,7 +137,7 @@ def checks_of(run: Run, found: Integers, records: Records, table: CostTable | No
         *checks,
         _formal(kind, records),
         _mutation(kind, records),
-        _energy(found, records, table),
+        *([_energy(found, records, table)] if found.digest else []),
         _sta(kind, table, records),
         _compose(kind, table, records),
         _blind(array.label, table, records),
@@ -143,13 +147,13 @@ def checks_of(run: Run, found: Integers, records: Records, table: CostTable | No
 def _golden(run: Run, found: Integers, records: Records) -> Check:
     name = "Golden model = torch"
     for filed, record in _of(records, Golden):
-        if found.digest and record.arrays_sha256 == found.digest:
+        if record.arrays_sha256 == found.digest:
             text = (
                 f"All {record.tensors} tensors of {record.images:,} test images are equal; "
                 f"accuracy of the integers {100 * record.accuracy:.2f} %."
             )
             return Check(name=name, scope=Scope.RUN, text=text, source=_short(filed.path))
-    remedy = f"python -m quant.export {run.folder} --out net --check" if found.digest else ""
+    remedy = f"python -m quant.export {run.folder} --out net --check"
     text = "No file says that the integers of this run were held to torch."
     return Check(name=name, scope=Scope.NONE, text=text, remedy=remedy)
 
@@ -158,17 +162,16 @@ def _cosim(run: Run, found: Integers, records: Records) -> Check:
     name = "RTL = golden model"
     filed = _of(records, Cosim)
     for place, record in filed:
-        if found.digest and record.arrays_sha256 == found.digest:
+        if record.arrays_sha256 == found.digest:
             return Check(
                 name=name, scope=Scope.RUN, text=_cosim_text(record), source=_short(place.path)
             )
-    where = f"{run.folder}/integer"
-    remedy = f"python -m sim.cosim {where} -o {run.folder}/cosim.json" if found.digest else ""
+    remedy = f"python -m sim.cosim {run.folder}/integer -o {run.folder}/cosim.json"
     if not filed:
         text = "No file says that the integers of this run were run on the RTL."
         return Check(name=name, scope=Scope.NONE, text=text, remedy=remedy)
-    others = "; ".join(f"{record.network}: {_cosim_text(record)}" for _, record in filed)
-    text = f"These integers have no record. Networks with other weights have: {others}"
+    others = " ".join(f"{record.network}: {_cosim_text(record)}" for _, record in filed)
+    text = f"No record has the digest of these integers. Others: {others}"
     sources = ", ".join(_short(place.path) for place, _ in filed)
     return Check(name=name, scope=Scope.OTHER, text=text, source=sources, remedy=remedy)
 
@@ -178,7 +181,7 @@ def _cosim_text(record: Cosim) -> str:
     exact = sum(layer.cycles == layer.timeline_cycles for layer in layers)
     count = len(record.images)
     return (
-        f"every result of {count} whole image{'s' * (count != 1)} on the configuration "
+        f"Every result of {count} whole image{'s' * (count != 1)} on the configuration "
         f"{record.config} is equal, and {exact} of {len(layers)} layer runs take the cycles of the "
         "timeline."
     )
@@ -225,22 +228,22 @@ def _energy(found: Integers, records: Records, table: CostTable) -> Check:
     name = "Energy gate by gate"
     filed = [pair for pair in _of(records, NetworkEnergy) if pair[1].cost_table == table.name]
     for place, record in filed:
-        if found.digest and record.arrays_sha256 == found.digest:
+        if record.arrays_sha256 == found.digest:
             return Check(
                 name=name, scope=Scope.RUN, text=_energy_text(record), source=_short(place.path)
             )
     if not filed:
         text = "No file has a network measured gate by gate beside this table."
         return Check(name=name, scope=Scope.NONE, text=text, remedy="python -m synth.network")
-    text = "; ".join(f"{record.network}: {_energy_text(record)}" for _, record in filed)
-    text = f"No record names the integers of this run. Shipped networks: {text}"
+    text = " ".join(f"{record.network}: {_energy_text(record)}" for _, record in filed)
+    text = f"No record has the digest of these integers. Others: {text}"
     sources = ", ".join(_short(place.path) for place, _ in filed)
     return Check(name=name, scope=Scope.OTHER, text=text, source=sources)
 
 
 def _energy_text(record: NetworkEnergy) -> str:
     return (
-        f"the table says {record.all.predicted_pj / 1e6:.2f} µJ for the array, its netlists "
+        f"The table says {record.all.predicted_pj / 1e6:.2f} µJ for the array, its netlists "
         f"{record.all.measured_pj / 1e6:.2f} µJ ({100 * record.all.error:+.1f} %)."
     )
 
@@ -286,7 +289,7 @@ def _no_costs(name: str, remedy: str) -> Check:
 
 def _within(errors: list[float]) -> str:
     low, high = 100 * min(errors), 100 * max(errors)
-    return f"differ by {low:+.1f} to {high:+.1f} %"
+    return f"are off by {low:+.1f} to {high:+.1f} %"
 
 
 def _of(records: Records, kind: type[Kind]) -> list[tuple[Filed, Kind]]:
