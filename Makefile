@@ -16,7 +16,7 @@ search: ## Search the bits of every layer of a trained network (DATA=folder MODE
 	$(VENV) python -m quant.search $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 test: ## Run the tests, RTL benches included (ARGS="..." goes to pytest)
-	@.ci/setup dev simulator cocotb yosys
+	@.ci/setup dev simulator cocotb yosys browser
 	$(VENV) python -m pytest $(ARGS)
 
 synth: ## Synthesise the array and write its cost table (ARGS="...")

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-
 from quant.data import ImageData
 from quant.errors import QuantError
 from quant.files import write_json

@@ -53,8 +53,8 @@ def run(request: Request) -> bool:
 
 
 def _run(request: Request, team: Team) -> bool:
-    from quant.pareto import walk
     from quant.console import print_report
+    from quant.pareto import walk
     from quant.result import write_results
 
     torch.set_num_threads(1)

@@ -63,7 +63,9 @@ def _part(
         name=name,
         area_um2=fsum(count * part.area_um2 for count, part in found),
         fj_per_mac={
-            mode.name: fsum(1e3 * count * part.energy_pj.get(mode.name, 0.0) for count, part in found)
+            mode.name: fsum(
+                1e3 * count * part.energy_pj.get(mode.name, 0.0) for count, part in found
+            )
             / per_step
             for mode, per_step in macs.items()
         },

@@ -114,6 +114,7 @@ def _chart(found: Sequence[tuple[str, Result]], note: str) -> ScatterChart | Non
                 tip=f"{name}\n{label}: top-1 {percent(accuracy)} (test)\n"
                 f"array {unit.shown(cost.energy_pj)}",
                 label=label,
+                below=number % 2 == 1,
             )
             for label, (cost, accuracy) in costs.items()
             if cost.energy_pj is not None

@@ -48,7 +48,10 @@ def hardware_view(table: CostTable) -> HardwareView:
     facts = [
         ("Hardware", array.label),
         ("Area", _made(units.one(array.area_um2, units.AREA), array.area_method)),
-        ("Cells", f"{library.name} ({', '.join(part for part in about if part) or 'no more said'})"),
+        (
+            "Cells",
+            f"{library.name} ({', '.join(part for part in about if part) or 'no more said'})",
+        ),
         ("Clock", f"{table.clock_period_ns:g} ns" if table.clock_period_ns else MISSING),
         ("Shortest period", _made(_period(array.min_period_ns), array.period_method)),
     ]
@@ -85,9 +88,7 @@ def _charts(parts: list[PartCost], area_method: str, energy_method: str) -> list
     if parts and all(area is not None for area in areas):
         unit = unit_for(areas, units.AREA)
         total = sum(area for area in areas if area is not None)
-        bars = [
-            _bar(part.name, part.area_um2 or 0.0, total, unit) for part in parts
-        ]
+        bars = [_bar(part.name, part.area_um2 or 0.0, total, unit) for part in parts]
         charts.append(bar_chart(bars, title=f"Area by part, {unit.name} ({area_method})"))
     modes = list(dict.fromkeys(mode for part in parts for mode in part.fj_per_mac))
     most = max((value for part in parts for value in part.fj_per_mac.values()), default=0.0)

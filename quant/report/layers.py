@@ -83,7 +83,11 @@ def _chart(
         Bar(
             label=layer.name,
             segments=[
-                Segment(value=value(layer), series=1, tip=f"{layer.name}, {layer.bits} bit\n{say(layer)}")
+                Segment(
+                    value=value(layer),
+                    series=1,
+                    tip=f"{layer.name}, {layer.bits} bit\n{say(layer)}",
+                )
             ],
             shown=shown(layer),
         )
@@ -137,6 +141,4 @@ def layer_table(result: Result) -> Table:
 
 def _sensitivity(layer: LayerResult) -> Cell:
     value = layer.sensitivity
-    return (
-        words(MISSING) if value is None else Cell(text=f"{value:.3g}", exact=repr(value))
-    )
+    return words(MISSING) if value is None else Cell(text=f"{value:.3g}", exact=repr(value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -54,6 +54,10 @@ class RunView:
         If its cost table was found.
     hardware_reason : str
         Why there is none.
+    same_hardware : int
+        Number of an earlier run with this very table; 0 if there is none.
+    others
+        Tables and pictures, in the order of the page; those that a run has not are empty.
     """
 
     name: str
@@ -62,6 +66,7 @@ class RunView:
     checks: Sequence[Check]
     hardware: HardwareView | None
     hardware_reason: str
+    same_hardware: int = 0
     figures: Sequence[KeyFigure] = ()
     warning: str = ""
     targets: Table | None = None
@@ -75,30 +80,37 @@ class RunView:
     front_charts: Sequence[ScatterChart] = ()
     front_table: Table | None = None
     front_bits: Table | None = None
-    unavailable: Sequence[str] = field(default=())
+    unavailable: Sequence[str] = ()
 
 
-def run_view(name: str, run: Run, found: FoundTable, records: Records) -> RunView:
+def run_view(
+    name: str, run: Run, found: FoundTable, records: Records, *, same_hardware: int = 0
+) -> RunView:
     """Gather what the page shows of a run."""
     integers = integers_of(run)
     table = found.table
-    common = {
-        "name": name,
-        "run": run,
-        "digest": integers.digest,
-        "checks": checks_of(run, integers, records, table),
-        "hardware": None if table is None else hardware_view(table),
-        "hardware_reason": found.reason,
-        "front_charts": front_charts(run.front) if run.front else (),
-        "front_table": front_table(run.front) if run.front else None,
-        "front_bits": bits_table(run.front) if run.front else None,
-    }
+    view = RunView(
+        name=name,
+        run=run,
+        digest=integers.digest,
+        checks=checks_of(run, integers, records, table),
+        hardware=None if table is None else hardware_view(table),
+        hardware_reason=found.reason,
+        same_hardware=same_hardware,
+    )
+    if run.front is not None:
+        view = replace(
+            view,
+            front_charts=front_charts(run.front),
+            front_table=front_table(run.front),
+            front_bits=bits_table(run.front),
+        )
     result = run.result
     if result is None:
-        return RunView(**common)  # type: ignore[arg-type]
+        return view
     costs = [(label, cost) for label, _, _, cost in alternatives(result)]
-    return RunView(
-        **common,  # type: ignore[arg-type]
+    return replace(
+        view,
         figures=key_figures(result),
         warning=as_good(result),
         targets=target_table(result),
@@ -115,10 +127,14 @@ def run_view(name: str, run: Run, found: FoundTable, records: Records) -> RunVie
 
 def names_of(runs: Sequence[Run]) -> list[str]:
     """Name runs by network and seed, and by their folder where that is not enough."""
-    short = [f"{run.model}, seed {run.seed}" for run in runs]
+    candidates = [
+        [f"{run.model}, seed {run.seed}" for run in runs],
+        [f"{run.model}, seed {run.seed} ({run.folder.name})" for run in runs],
+        [f"{run.model}, seed {run.seed} ({run.folder})" for run in runs],
+    ]
     return [
-        name if short.count(name) == 1 else f"{name} ({run.folder})"
-        for name, run in zip(short, runs, strict=True)
+        next((names[i] for names in candidates if names.count(names[i]) == 1), candidates[-1][i])
+        for i in range(len(runs))
     ]
 
 
@@ -145,13 +161,19 @@ def page(
     """
     shared = read_records(record_folders)
     names = names_of(runs)
-    views = []
-    for name, run in zip(names, runs, strict=True):
+    views: list[RunView] = []
+    shown: dict[str, int] = {}
+    for number, (name, run) in enumerate(zip(names, runs, strict=True), 1):
         own = read_records([run.folder])
         found = FoundTable(reason="The files of this run do not name the digest of its cost table.")
         if run.provenance is not None:
             found = find_table(run.provenance.cost_table, tables)
-        views.append(run_view(name, run, found, Records(filed=own.filed + shared.filed)))
+        digest = run.provenance.cost_table.sha256 if run.provenance and found.table else ""
+        records = Records(filed=own.filed + shared.filed)
+        same = shown.get(digest, 0)
+        views.append(run_view(name, run, found, records, same_hardware=same))
+        if digest:
+            shown.setdefault(digest, number)
     environment = Environment(
         loader=PackageLoader("quant.report", TEMPLATES),
         autoescape=True,
@@ -164,8 +186,8 @@ def page(
         views=views,
         comparison=comparison(list(zip(names, runs, strict=True))),
         command=command,
-        style=Markup(style),  # noqa: S704 - our own files
-        script=Markup(script),  # noqa: S704
+        style=Markup(style),
+        script=Markup(script),
         style_hash=_hash(style),
         script_hash=_hash(script),
     )

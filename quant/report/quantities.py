@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-MISSING = "–"
+MISSING = "-"
 """Stands for a figure that nobody has given."""
 
 

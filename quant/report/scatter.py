@@ -1,4 +1,4 @@
-"""Points on two axes: accuracy against a cost, drawn so narrow that they fit a phone as they are."""
+"""Points on two axes: accuracy against a cost, so narrow that they fit a phone as they are."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ class Dot:
     tip : str
         What is said of it, lines apart.
     label : str
-        Written beside it; may be empty.
+        Written at it; may be empty.
+    below : bool
+        Whether the label is below it, not above.
     """
 
     x: float
     y: float
     tip: str
     label: str = ""
+    below: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +90,7 @@ class PlacedDot:
     tip: str
     label: str
     label_x: float
+    label_y: float
     anchor: str
 
 
@@ -240,6 +244,7 @@ def _placed(dot: Dot, x: float, y: float) -> PlacedDot:
         tip=dot.tip,
         label=dot.label,
         label_x=x - 5 if left else x + 5 if right else x,
+        label_y=y + 17 if dot.below else y - 9,
         anchor="start" if left else "end" if right else "middle",
     )
 

@@ -19,6 +19,13 @@ COST_OF = {
     Resource.LATENCY: "latency_ns",
 }
 """Fields of a cost; BOPs and area are not in it."""
+OBJECTIVES = {
+    "energy_pj": "array energy",
+    "latency_ns": "latency",
+    "cycles": "number of cycles",
+    "size_bits": "size",
+}
+"""What a search minimises, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,4 +207,5 @@ def as_good(result: Result) -> str:
             )
     if not found:
         return ""
-    return f"Uniform bits that meet the same targets at no higher {objective}: {'; '.join(found)}."
+    name = OBJECTIVES.get(objective, objective)
+    return f"Uniform bits meet the same targets at no higher {name}: {'; '.join(found)}."

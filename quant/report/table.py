@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quant.report.quantities import Unit
+from quant.report.quantities import MISSING, Unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ def figure(value: float | None, unit: Unit) -> Cell:
 def share(value: float | None, decimals: int = 2) -> Cell:
     """Return a fraction in percent, without the sign."""
     return (
-        Cell(text="–")
+        Cell(text=MISSING)
         if value is None
         else Cell(text=f"{100 * value:.{decimals}f}", exact=repr(value))
     )

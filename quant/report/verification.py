@@ -28,7 +28,6 @@ from quant.report.results import Run
 from sim import folder as integers
 from synth.table import ArrayFigures, CostTable
 
-
 Kind = TypeVar("Kind", bound=Record)
 
 
@@ -45,7 +44,7 @@ class Scope(Enum):
     @property
     def sign(self) -> str:
         """A sign beside the words, so that colour is not needed."""
-        return {Scope.OTHER: "○", Scope.NONE: "–", Scope.FAILED: "✘"}.get(self, "✔")
+        return {Scope.OTHER: "○", Scope.NONE: "-", Scope.FAILED: "✘"}.get(self, "✔")
 
 
 @dataclass(frozen=True, kw_only=True)
