@@ -132,7 +132,9 @@ def test_every_figure_of_the_layers_and_costs_is_the_files_own(run: Path, tmp_pa
         assert repr(visit["validation_accuracy"]) in shown
     for images in ("accuracy", "validation_accuracy"):
         found = result[images]
-        assert {repr(v) for v in (found["float"], found["searched"], *found["uniform"].values())} <= shown
+        assert {
+            repr(v) for v in (found["float"], found["searched"], *found["uniform"].values())
+        } <= shown
     assert "91.52 %" in page.words
     assert "190.6 kbit" in page.words
     assert "2.41 µJ" in page.words

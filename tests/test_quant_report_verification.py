@@ -127,9 +127,13 @@ def test_proofs_and_mutants_are_of_the_gateware(folder: Path) -> None:
 def test_a_proof_that_does_not_hold_is_named(folder: Path) -> None:
     proofs = [{"name": "sums-bit_pair", "claim": "c", "passed": False}]
     record(folder, "formal.json", proofs)
-    check = checks(read_run(folder), folder)["Formal proofs"]
+    check = checks(read_run(folder), folder, DOCS)["Formal proofs"]
     assert check.scope is Scope.FAILED
-    assert check.text.endswith("Not: sums-bit_pair.")
+    assert check.text == (
+        "74 of 75 proofs hold, for every input; 5 of 6 of those that are about the PE bit_pair. "
+        "Not: sums-bit_pair."
+    )
+    assert check.source == "run/formal.json, docs/formal.json"  # what comes first counts
 
 
 def test_checks_of_costs_hold_for_the_same_cells_only(folder: Path) -> None:
@@ -156,9 +160,7 @@ def test_energy_gate_by_gate_counts_by_the_digest(folder: Path) -> None:
     record(folder, "energy.json", document)
     check = checks(run, folder)["Energy gate by gate"]
     assert check.scope is Scope.RUN
-    assert check.text == (
-        "The table says 2.33 µJ for the array, its netlists 2.34 µJ (-0.5 %)."
-    )
+    assert check.text == ("The table says 2.33 µJ for the array, its netlists 2.34 µJ (-0.5 %).")
     document["arrays_sha256"] = "0" * 64
     record(folder, "energy.json", document)
     assert checks(run, folder)["Energy gate by gate"].scope is Scope.OTHER

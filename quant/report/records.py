@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from quant.errors import QuantError
 
 ROOT = Path(__file__).parents[2]
-DEFAULT_FOLDERS = (ROOT / "docs", ROOT / "build")
-"""Records that are kept, and those that this checkout has made."""
+DEFAULT_FOLDERS = (ROOT / "build", ROOT / "docs") if (ROOT / "pyproject.toml").is_file() else ()
+"""Records that this checkout has made, which come first, and those that are kept; an installed
+package has neither."""
 
 
 class Record(BaseModel):
@@ -203,15 +204,14 @@ class Records:
         """Return those of a kind."""
         return [filed for filed in self.filed if isinstance(filed.record, kind)]
 
-    def proofs(self) -> Filed | None:
-        """Return the longest list of proofs."""
-        lists = [filed for filed in self.filed if isinstance(filed.record, tuple)]
-        return max(lists, key=lambda filed: len(_proofs(filed)), default=None)
-
-
-def _proofs(filed: Filed) -> tuple[Proof, ...]:
-    assert isinstance(filed.record, tuple)
-    return filed.record
+    def proofs(self) -> list[tuple[Path, Proof]]:
+        """Return every proof once, as the first file says that has it."""
+        found: dict[str, tuple[Path, Proof]] = {}
+        for filed in self.filed:
+            if isinstance(filed.record, tuple):
+                for proof in filed.record:
+                    found.setdefault(proof.name, (filed.path, proof))
+        return [*found.values()]
 
 
 def read_records(folders: Iterable[Path]) -> Records:
@@ -238,7 +238,7 @@ def _record(path: Path) -> Record | tuple[Proof, ...] | None:
         raise QuantError(f"{path}: must be JSON, not: {error}; make it anew") from error
     try:
         if isinstance(document, list):
-            is_proofs = bool(document) and "claim" in document[0]
+            is_proofs = bool(document) and isinstance(document[0], dict) and "claim" in document[0]
             return TypeAdapter(tuple[Proof, ...]).validate_python(document) if is_proofs else None
         command = document.get("command") if isinstance(document, dict) else None
         words = command.split() if isinstance(command, str) else []

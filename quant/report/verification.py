@@ -19,7 +19,6 @@ from quant.report.records import (
     Golden,
     Mutation,
     NetworkEnergy,
-    Proof,
     Record,
     Records,
     Sta,
@@ -187,11 +186,11 @@ def _cosim_text(record: Cosim) -> str:
 
 
 def _formal(kind: str, records: Records) -> Check:
-    name, filed = "Formal proofs", records.proofs()
-    if filed is None or not isinstance(filed.record, tuple):
+    name, found = "Formal proofs", records.proofs()
+    if not found:
         text = "No file with proofs is here."
         return Check(name=name, scope=Scope.NONE, text=text, remedy="make formal")
-    proofs: tuple[Proof, ...] = filed.record
+    proofs = [proof for _, proof in found]
     own = [proof for proof in proofs if kind in proof.name]
     held, own_held = (sum(proof.passed for proof in some) for some in (proofs, own))
     text = (
@@ -202,7 +201,8 @@ def _formal(kind: str, records: Records) -> Check:
     if failed:
         text += f" Not: {', '.join(failed)}."
     scope = Scope.FAILED if failed else Scope.GATEWARE
-    return Check(name=name, scope=scope, text=text, source=_short(filed.path))
+    sources = ", ".join(dict.fromkeys(_short(path) for path, _ in found))
+    return Check(name=name, scope=scope, text=text, source=sources)
 
 
 def _mutation(kind: str, records: Records) -> Check:

@@ -2,9 +2,15 @@
 "use strict";
 const tip = document.getElementById("tip");
 
-function hide() { tip.hidden = true; }
+let shown = null;
+
+function hide() {
+  shown = null;
+  tip.hidden = true;
+}
 
 function show(mark) {
+  shown = mark;
   tip.textContent = mark.dataset.tip;
   tip.hidden = false;
   const box = mark.querySelector(".shape").getBoundingClientRect();
@@ -45,7 +51,7 @@ for (const plot of document.querySelectorAll(".plot")) {
 }
 
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-addEventListener("scroll", hide, { passive: true });
+addEventListener("scroll", () => { if (shown) show(shown); }, { passive: true });  // Tab scrolls, too
 
 let closed = [];
 addEventListener("beforeprint", () => {
