@@ -229,7 +229,7 @@ def test_every_point_of_the_front_says_what_it_is_within_the_window(
         left, top, right, bottom = browser.run(
             f"(b => [b.left, b.top, b.right, b.bottom])({TIP}.getBoundingClientRect())"
         )
-        assert 0 <= left < right <= width
+        assert 0 <= left < left + 150 < right <= width
         assert 0 <= top < bottom <= 844
     browser.move(1, 1)
     assert not browser.run(SHOWN)

@@ -116,7 +116,8 @@ def test_proofs_and_mutants_are_of_the_gateware(folder: Path) -> None:
     found = checks(read_run(folder), DOCS)
     assert found["Formal proofs"].scope is Scope.GATEWARE
     assert found["Formal proofs"].text == (
-        "75 of 75 proofs hold, for every input; 6 of 6 of those that are about the PE bit_pair."
+        "75 of 75 proofs hold (35 by induction, the others to a bounded depth), 6 of 6 of those "
+        "that are about the PE bit_pair."
     )
     assert found["Mutants found by the benches"].text == (
         "Of 894 mutants of bit_pair-pe, bit_pair-weight_edge, requantiser: 866 found, 18 proven "
@@ -125,12 +126,13 @@ def test_proofs_and_mutants_are_of_the_gateware(folder: Path) -> None:
 
 
 def test_a_proof_that_does_not_hold_is_named(folder: Path) -> None:
-    proofs = [{"name": "sums-bit_pair", "claim": "c", "passed": False}]
+    proofs = [{"name": "sums-bit_pair", "claim": "c", "method": "prove", "passed": False}]
     record(folder, "formal.json", proofs)
     check = checks(read_run(folder), folder, DOCS)["Formal proofs"]
     assert check.scope is Scope.FAILED
     assert check.text == (
-        "74 of 75 proofs hold, for every input; 5 of 6 of those that are about the PE bit_pair. "
+        "74 of 75 proofs hold (35 by induction, the others to a bounded depth), 5 of 6 of those "
+        "that are about the PE bit_pair. "
         "Not: sums-bit_pair."
     )
     assert check.source == "run/formal.json, docs/formal.json"  # what comes first counts

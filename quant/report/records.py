@@ -157,6 +157,7 @@ class Proof(Record):
 
     name: str
     claim: str
+    method: str
     passed: bool
 
 

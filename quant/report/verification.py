@@ -36,7 +36,7 @@ class Scope(Enum):
     RUN = "this run"
     GATEWARE = "the gateware"
     COSTS = "the cost table"
-    OTHER = "other networks only"
+    OTHER = "not for this run"
     NONE = "no record"
     FAILED = "failed"
 
@@ -192,10 +192,11 @@ def _formal(kind: str, records: Records) -> Check:
         return Check(name=name, scope=Scope.NONE, text=text, remedy="make formal")
     proofs = [proof for _, proof in found]
     own = [proof for proof in proofs if kind in proof.name]
+    induction = sum(proof.method == "prove" for proof in proofs)
     held, own_held = (sum(proof.passed for proof in some) for some in (proofs, own))
     text = (
-        f"{held} of {len(proofs)} proofs hold, for every input; {own_held} of {len(own)} of those "
-        f"that are about the PE {kind}."
+        f"{held} of {len(proofs)} proofs hold ({induction} by induction, the others to a bounded "
+        f"depth), {own_held} of {len(own)} of those that are about the PE {kind}."
     )
     failed = [proof.name for proof in proofs if not proof.passed]
     if failed:

@@ -13,6 +13,7 @@ function show(mark) {
   shown = mark;
   tip.textContent = mark.dataset.tip;
   tip.hidden = false;
+  tip.style.left = "0px";  // as wide as it wants to be
   const box = mark.querySelector(".shape").getBoundingClientRect();
   const width = tip.offsetWidth, height = tip.offsetHeight, room = 8;
   const left = Math.min(Math.max(room, box.left + box.width / 2 - width / 2), innerWidth - width - room);
