@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from quant.report.records import Records, read_records
-from quant.report.results import Run, read_run
+from quant.report.runs import Run, read_run
 from quant.report.tables import SHIPPED
 from quant.report.verification import Check, Scope, checks_of, integers_of
 from synth.table import CostTable

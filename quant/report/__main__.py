@@ -40,7 +40,7 @@ def main(
     """Write a page that shows what searches have found, what it costs and what was checked."""
     from hw.files import write_text
     from quant.report.page import page
-    from quant.report.results import read_run
+    from quant.report.runs import read_run
 
     path = output or (runs[0] / NAME if len(runs) == 1 else Path(NAME))
     try:

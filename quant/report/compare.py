@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from quant.report import quantities as units
 from quant.report.quantities import one, percent, points, ratio
-from quant.report.results import Result, Run
+from quant.report.results import Result
+from quant.report.runs import Run
 from quant.report.scatter import Dot, ScatterChart, Series, scatter_chart
 from quant.report.summary import MET, MISSED, drop
 from quant.report.table import Cell, Table, heading, words

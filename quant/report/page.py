@@ -19,7 +19,7 @@ from quant.report.front import bits_table, front_charts, front_table
 from quant.report.hardware import HardwareView, hardware_view
 from quant.report.layers import bit_charts, cost_charts, layer_table
 from quant.report.records import Records, read_records
-from quant.report.results import Run
+from quant.report.runs import Run
 from quant.report.scatter import ScatterChart
 from quant.report.summary import (
     KeyFigure,

@@ -23,7 +23,7 @@ from quant.report.records import (
     Records,
     Sta,
 )
-from quant.report.results import Run
+from quant.report.runs import Run
 from sim import folder as integers
 from synth.table import ArrayFigures, CostTable
 
