@@ -20,7 +20,7 @@ bench-search: ## All methods and other tools' maps, in docs/bench-search.json, .
 	$(VENV) python -m quant.bench.search $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: ## Run the tests, RTL benches included (ARGS="..." goes to pytest)
-	@.ci/setup dev simulator cocotb yosys
+	@.ci/setup dev simulator cocotb yosys browser
 	$(VENV) python -m pytest $(ARGS)
 
 synth: ## Synthesise the array and write its cost table (ARGS="...")

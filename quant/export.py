@@ -13,6 +13,7 @@ from rich.table import Table
 
 from quant.data import ImageData
 from quant.errors import QuantError
+from quant.files import write_json
 from sim import folder as integers
 from sim import network as golden
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 INTEGER_FOLDER = "integer"
 RESULT_NAME = "result.json"
+GOLDEN_NAME = "golden.json"
+"""What `--check` has found, in the run's folder; `quant.report` shows it."""
 
 
 def read_result(run: Path) -> dict[str, Any]:
@@ -116,6 +119,8 @@ def compare(
 def check(run: Path, data: Path | None, console: Console) -> None:
     """Hold the integer network to torch at every layer boundary, on all test images.
 
+    If all is equal, the run's `golden.json` says so, with the digest of the integers.
+
     Raises
     ------
     QuantError
@@ -138,6 +143,14 @@ def check(run: Path, data: Path | None, console: Console) -> None:
         raise QuantError(
             f"accuracy of the golden model must be {reported}, as in {RESULT_NAME}, not {accuracy}"
         )
+    record = {
+        "command": f"python -m quant.export {run} --check",
+        "arrays_sha256": network.graph.arrays_sha256,
+        "tensors": len(network.graph.tensors),
+        "images": len(images),
+        "accuracy": accuracy,
+    }
+    write_json(run / GOLDEN_NAME, record)
     console.print(
         f"golden model = torch in all {len(network.graph.tensors)} tensors of {len(images)} test "
         f"images; accuracy {100 * accuracy:.2f} %, as in {RESULT_NAME}"

@@ -26,7 +26,9 @@ from quant.journal import Entry
 from quant.layers import Snapshot
 from quant.milp import ActSensitivity, Sensitivity, exact
 from quant.plot import plot_front
+from quant.report.results import VERSION
 from quant.resources import Resource, shown
+from quant.result import provenance
 from quant.sensitivity import Measure
 from quant.session import Session
 from quant.visits import Visit
@@ -157,6 +159,7 @@ def _write(
     resource = session.request.pareto
     assert resource is not None
     document = {
+        "version": VERSION,
         "model": session.request.model,
         "seed": session.request.seed,
         "resource": resource.value,
@@ -167,6 +170,7 @@ def _write(
         "activations": list(act_bits_of(session.bench.network.layers, {})),
         "points": rows,
         "command": session.request.command,
+        "provenance": provenance(session.request, session.bench, session.hardware),
     }
     write_json(out / "front.json", document)
     places = [(p.visit.use[resource], session.float_validation - p.visit.drop) for p in points]

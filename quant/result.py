@@ -20,12 +20,14 @@ from quant.cost import INT8_BASELINE, relative_size
 from quant.data import Images
 from quant.errors import QuantError
 from quant.files import save_tensors, sha256, write_json
+from quant.hardware import Candidate
 from quant.integer import integer_network
 from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork, uniform_bits
 from quant.models import WEIGHTS_FOLDER
 from quant.outcome import Outcome
 from quant.plot import plot_pareto
+from quant.report.results import VERSION
 from quant.request import Request
 from quant.resources import Resource
 from quant.visits import Visit
@@ -205,6 +207,7 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
             same_weights = prices.network_cost(bits, acts=acts, array=baseline)
             cost["int8_mac_same_weights"] = cost_entry(same_weights)
     return {
+        "version": VERSION,
         "model": request.model,
         "data": {
             "folder": str(request.data),
@@ -266,7 +269,7 @@ def result_of(request: Request, bench: Workbench, outcome: Outcome) -> dict[str,
             {"gap": note.gap.value, "place": note.place, "text": note.text}
             for note in bench.network.notes
         ],
-        "provenance": provenance(request, bench, outcome),
+        "provenance": provenance(request, bench, outcome.hardware),
     }
 
 
@@ -293,8 +296,8 @@ def visit_entry(visit: Visit, bench: Workbench, outcome: Outcome) -> dict[str, A
     }
 
 
-def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
-    """Return what made the result."""
+def provenance(request: Request, bench: Workbench, hardware: Candidate) -> dict[str, Any]:
+    """Return what made a result on some hardware."""
     weights = request.weights
     if weights is None and not is_factory(request.model):
         weights = WEIGHTS_FOLDER / f"{request.model}.safetensors"
@@ -315,8 +318,8 @@ def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str
         "weights": {**({} if weights is None else {"sha256": sha256(weights)}), **bench.metadata},
         "data_sha256": dict(sorted(bench.images.sha256.items())),
         "cost_table": {
-            "name": outcome.hardware.table.name,
-            "file": outcome.hardware.path.name,
-            "sha256": sha256(outcome.hardware.path),
+            "name": hardware.table.name,
+            "file": hardware.path.name,
+            "sha256": sha256(hardware.path),
         },
     }

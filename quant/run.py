@@ -54,8 +54,8 @@ def run(request: Request) -> bool:
 
 
 def _run(request: Request, team: Team) -> bool:
+    from quant.console import print_report
     from quant.pareto import walk
-    from quant.report import print_report
     from quant.result import write_results
 
     torch.set_num_threads(1)

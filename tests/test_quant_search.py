@@ -551,3 +551,30 @@ def test_a_front_may_choose_the_bits_of_activations(options: list[str], tmp_path
     for point in front["points"]:
         assert len(point["act_bits"].split()) == len(front["activations"])
         assert "4" in point["act_bits"].split()
+
+
+def test_a_report_is_made_of_a_search_and_of_a_front(options: list[str], tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from quant.export import check
+    from quant.report.__main__ import app
+
+    table = options[options.index("--cost-table") + 1]
+    options = [*options[: options.index("--qat-steps")], "--ptq-only", "--workers", "0"]
+    found, front = tmp_path / "found", tmp_path / "front"
+    search(*options, "--method", "uniform", "--max-drop", "0.5", "--out", str(found))
+    search(*options, "--pareto", "size", "--points", "2", "--max-drop", "0.5", "--out", str(front))
+    assert json.loads((found / "result.json").read_text())["version"] == 1
+    digests = json.loads((front / "front.json").read_text())["provenance"]["data_sha256"]
+    check(found, None, Console(quiet=True))
+    page = tmp_path / "page.html"
+    arguments = [str(found), str(front), "--cost-table", table, "-o", str(page)]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    text = page.read_text(encoding="utf-8")
+    assert len(digests) == 4
+    assert all(text.count(digest) == 2 for digest in digests.values())
+    result = json.loads((found / "result.json").read_text())
+    assert f'<data value="{result["cost"]["searched"]["energy_pj"]!r}">' in text
+    accuracy = f"{100 * result['accuracy']['searched']:.2f}"
+    assert f"297 test images are equal; accuracy of the integers {accuracy} %." in text

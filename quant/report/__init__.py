@@ -1,0 +1,1 @@
+"""One HTML page about searches: ``python -m quant.report RUN...``."""
