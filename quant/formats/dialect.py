@@ -95,6 +95,17 @@ class Dialect(ABC):
             },
         )
 
+    def covers(self, step: Average) -> bool:
+        """Whether one window is the whole map, so that a sum over pixels does."""
+        source = self.spec(step.input)
+        whole = (step.kernel_h, step.kernel_w) == (source.height, source.width)
+        return whole and not any(window(step)["pads"])
+
+    def pixel_sum(self, source: str, output: str) -> str:
+        """Write the sum of a map's pixels, [N, C, 1, 1]."""
+        axes = self.writer.constant("pixel_axes", np.asarray([2, 3], np.int64))
+        return self.writer.node("ReduceSum", [source, axes], output, keepdims=1)
+
     def spec(self, name: str) -> TensorSpec:
         """Return what is known of a tensor."""
         return self.graph.tensors[name]

@@ -54,31 +54,42 @@ class IntegerOps(Dialect):
             ("right", step.right, step.right_multiplier),
         ):
             part = f"{step.name}.{side}"
-            wide = writer.node("Cast", [name], f"{part}32", to=TensorProto.INT32)
-            values = (self.spec(name).zero_point, multiplier)
-            zero_point, factor = (
-                writer.constant(f"int32.{value}", np.asarray(value, np.int32)) for value in values
-            )
-            centred = writer.node("Sub", [wide, zero_point], f"{part}_centred")
-            terms.append(writer.node("Mul", [centred, factor], f"{part}_scaled"))
+            inputs = [self._centred(name, part), self._integer(multiplier)]
+            terms.append(writer.node("Mul", inputs, f"{part}_scaled"))
         total = writer.node("Add", terms, f"{step.name}.sum")
         self._requantise(step, self._wide(total), np.asarray(np.ldexp(1.0, -step.shift)))
 
     def average(self, step: Average) -> None:
-        """Write an average: a convolution with ones, and its factor."""
-        source = self.spec(step.input)
-        ones = np.ones((source.channels, 1, step.kernel_h, step.kernel_w), np.int8)
-        weight = self.writer.constant(f"{step.name}.ones", ones)
-        inputs = [step.input, weight, self._zero_point(source)]
-        sums = self.writer.node(
-            "ConvInteger", inputs, f"{step.name}.sum", group=source.channels, **window(step)
-        )
+        """Write an average: the sums of windows, and their factor."""
+        if self.covers(step):
+            centred = self._centred(step.input, step.name)
+            sums = self.pixel_sum(centred, f"{step.name}.sum")
+        else:
+            sums = self._window_sums(step)
         factor = np.asarray(np.ldexp(float(step.multiplier), -step.shift))
         self._requantise(step, self._wide(sums), factor)
+
+    def _window_sums(self, step: Average) -> str:
+        source = self.spec(step.input)
+        ones = np.ones((source.channels, 1, step.kernel_h, step.kernel_w), np.uint8)
+        weight = self.writer.constant(f"{step.name}.ones", ones)
+        inputs = [step.input, weight, self._zero_point(source)]
+        return self.writer.node(
+            "ConvInteger", inputs, f"{step.name}.sum", group=source.channels, **window(step)
+        )
 
     def maximum(self, step: Maximum) -> None:
         """Write a maximum pooling of integers."""
         self.writer.node("MaxPool", [step.input], step.output, **window(step))
+
+    def _centred(self, name: str, reader: str) -> str:
+        """Take the zero point off a map, int32."""
+        wide = self.writer.node("Cast", [name], f"{reader}.input32", to=TensorProto.INT32)
+        zero_point = self._integer(self.spec(name).zero_point)
+        return self.writer.node("Sub", [wide, zero_point], f"{reader}.centred")
+
+    def _integer(self, value: int) -> str:
+        return self.writer.constant(f"int32.{value}", np.asarray(value, np.int32))
 
     def _zero_point(self, spec: TensorSpec) -> str:
         value = np.asarray(spec.zero_point, np.uint8)
@@ -91,9 +102,8 @@ class IntegerOps(Dialect):
         bits in ONNX Runtime's kernels for x86 processors without VNNI.
         """
         writer = self.writer
-        offset = writer.constant("weight_offset", np.asarray(_OFFSET, np.int32))
         wide = writer.node("Cast", [weight], f"{name}.weight32", to=TensorProto.INT32)
-        raised = writer.node("Add", [wide, offset], f"{name}.weight_raised")
+        raised = writer.node("Add", [wide, self._integer(_OFFSET)], f"{name}.weight_raised")
         return writer.node("Cast", [raised], f"{name}.weight8", to=TensorProto.UINT8)
 
     def _wide(self, name: str) -> str:

@@ -77,14 +77,17 @@ class QuantNodes(Dialect):
         self._requantise(step, total, None, factor, is_double=True)
 
     def average(self, step: Average) -> None:
-        """Write an average: a convolution with ones, and its factor."""
+        """Write an average: the sums of windows, and their factor."""
         source = self.spec(step.input)
         ones = np.ones((source.channels, 1, step.kernel_h, step.kernel_w), np.float32)
         self._check(step.name, ones.transpose(2, 3, 1, 0), source)
-        inputs = [self._act(step.input), self.writer.constant(f"{step.name}.ones", ones)]
-        sums = self.writer.node(
-            "Conv", inputs, f"{step.name}.sum", group=source.channels, **window(step)
-        )
+        if self.covers(step):
+            sums = self.pixel_sum(self._act(step.input), f"{step.name}.sum")
+        else:
+            inputs = [self._act(step.input), self.writer.constant(f"{step.name}.ones", ones)]
+            sums = self.writer.node(
+                "Conv", inputs, f"{step.name}.sum", group=source.channels, **window(step)
+            )
         factor = np.asarray(np.ldexp(float(step.multiplier), -step.shift))
         self._requantise(step, sums, None, factor)
 
