@@ -287,9 +287,7 @@ def main(
         elif form is Format.VERILOG_MEMH:
             lines = write_memory(network, out, config=config)
         else:
-            lines = write_onnx(
-                run, network, out, form=form, opset=opset, verify=verify, data=data
-            )
+            lines = write_onnx(run, network, out, form=form, opset=opset, verify=verify, data=data)
     except (QuantError, integers.FolderError, ValueError, OSError) as error:
         typer.echo(f"quant.export: {error}", err=True)
         raise typer.Exit(2) from error

@@ -113,9 +113,7 @@ def write(network: IntegerNetwork, config: str, out: Path) -> MemoryIndex:
     return index
 
 
-def layer_bytes(
-    network: IntegerNetwork, step: Conv, config: AcceleratorConfig
-) -> dict[str, bytes]:
+def layer_bytes(network: IntegerNetwork, step: Conv, config: AcceleratorConfig) -> dict[str, bytes]:
     """Return what a layer is sent before its activations, by part.
 
     Raises
@@ -156,7 +154,9 @@ def read_words(folder: Path, file: MemoryFile) -> bytes:
         raise FolderError(f"{path}: must be a file, but: {error.strerror}; export anew") from error
     words = re.sub(r"//.*", "", text).split()
     digits = file.width // 4
-    if len(words) != file.depth or any(not re.fullmatch(rf"[0-9a-f]{{{digits}}}", w) for w in words):
+    if len(words) != file.depth or any(
+        not re.fullmatch(rf"[0-9a-f]{{{digits}}}", w) for w in words
+    ):
         raise FolderError(
             f"{path}: must be {file.depth} words of {digits} hexadecimal digits, as {INDEX_NAME} "
             "says; export anew"

@@ -38,9 +38,7 @@ class Dialect(ABC):
     logit_type: ClassVar[int]
     """Of the output."""
 
-    def __init__(
-        self, network: IntegerNetwork, *, opset: int, batch: Batch = FREE_BATCH
-    ) -> None:
+    def __init__(self, network: IntegerNetwork, *, opset: int, batch: Batch = FREE_BATCH) -> None:
         self.network, self.opset, self.batch = network, opset, batch
         self.graph = network.graph
         self.writer = GraphWriter()
@@ -61,6 +59,7 @@ class Dialect(ABC):
     def maximum(self, step: Maximum) -> None:
         """Write a maximum pooling."""
 
+    @abstractmethod
     def begin(self) -> None:
         """Write what comes before the first step."""
 
@@ -131,7 +130,7 @@ def per_channel(values: NDArray[Any]) -> NDArray[Any]:
 
 def unfolded_bias(step: Conv, layer: LayerArrays, zero_point: int) -> NDArray[np.int64]:
     """Bias for inputs from which the zero point has been taken, int64 [M]."""
-    sums = layer.weight.astype(np.int64).sum(axis=(0, 1, 2))
+    sums: NDArray[np.int64] = layer.weight.astype(np.int64).sum(axis=(0, 1, 2))
     return layer.bias.astype(np.int64) + zero_point * sums
 
 

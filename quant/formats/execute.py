@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
 
 from quant.errors import QuantError
 from quant.formats.dialect import LOGITS
@@ -41,16 +40,14 @@ def run(
     model: onnx.ModelProto, images: Images, *, outputs: tuple[str, ...], by_qonnx: bool
 ) -> dict[str, NDArray[Any]]:
     """Return some tensors of a model, [N, C, H, W] or [N, classes]."""
-    kind = model.graph.input[0].type.tensor_type.elem_type
     pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     if by_qonnx:
         return _by_qonnx(model, pixels.astype(np.float32), outputs)
-    feed = pixels if kind == TensorProto.UINT8 else pixels.astype(np.float32) / np.float32(255)
-    return _by_runtime(model, feed, outputs)
+    return _by_runtime(model, pixels, outputs)
 
 
 def _by_runtime(
-    model: onnx.ModelProto, feed: NDArray[Any], outputs: tuple[str, ...]
+    model: onnx.ModelProto, feed: NDArray[np.uint8], outputs: tuple[str, ...]
 ) -> dict[str, NDArray[Any]]:
     import onnxruntime
 

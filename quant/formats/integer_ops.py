@@ -28,6 +28,9 @@ class IntegerOps(Dialect):
     image_type = TensorProto.UINT8
     logit_type = TensorProto.INT32
 
+    def begin(self) -> None:
+        """Write nothing: the image is integers."""
+
     def conv(self, step: Conv, layer: LayerArrays) -> None:
         """Write a layer: Cast, ConvInteger, bias, factor, rounding, bounds."""
         writer, source = self.writer, self.spec(step.input)
@@ -117,7 +120,9 @@ class IntegerOps(Dialect):
         # 16 bits and a power of two: exact in float32, too, which takes half the space
         narrow = writer.constant(f"{name}.factor", factor.astype(np.float32))
         scaled = writer.node("Mul", [sums, self._wide(narrow)], f"{name}.scaled")
-        raised = writer.node("Add", [scaled, self._number(target.zero_point + 0.5)], f"{name}.raised")
+        raised = writer.node(
+            "Add", [scaled, self._number(target.zero_point + 0.5)], f"{name}.raised"
+        )
         rounded = writer.node("Floor", [raised], f"{name}.rounded")
         bounds = [self._number(value) for value in (step.low, step.high)]
         clipped = writer.node("Clip", [rounded, *bounds], f"{name}.clipped")

@@ -18,16 +18,14 @@ from sim.folder import Add, Average, Conv, LayerArrays, Maximum, TensorSpec
 class QuantiseDequantise(Dialect):
     """Weights in INT2, INT4 or INT8 behind DequantizeLinear, activations between both nodes.
 
-    The input is float, pixels from 0 to 1; the logits are float, in units of their own.
+    The input is uint8, the logits are real numbers.
     """
 
-    image_type = TensorProto.FLOAT
+    image_type = TensorProto.UINT8
     logit_type = TensorProto.FLOAT
 
     def begin(self) -> None:
-        """Quantise the image."""
-        name = self.graph.input
-        self._quantise(name, f"{name}.quantised", self.spec(name))
+        """Write nothing: the image is integers."""
 
     def conv(self, step: Conv, layer: LayerArrays) -> None:
         """Write a layer: both operands dequantised, Conv, and quantise what is not the logits."""
@@ -39,9 +37,7 @@ class QuantiseDequantise(Dialect):
         )
         if storage is Storage.INT2:
             # ONNX Runtime 1.31 fuses the pattern into QLinearConv, which has no kernel for INT2
-            integers = writer.node(
-                "Cast", [integers], f"{step.name}.weight8", to=TensorProto.INT8
-            )
+            integers = writer.node("Cast", [integers], f"{step.name}.weight8", to=TensorProto.INT8)
         scales = writer.constant(f"{step.name}.weight_scale", scale)
         zeros = np.zeros(len(scale), np.int8)
         wide = Storage.INT8 if storage is Storage.INT2 else storage
@@ -89,9 +85,7 @@ class QuantiseDequantise(Dialect):
         source = self.spec(step.input)
         bias = unfolded_bias(step, layer, source.zero_point).astype(np.int32)
         integers = self.writer.constant(f"{step.name}.bias", bias)
-        scales = self.writer.constant(
-            f"{step.name}.bias_scale", np.float32(source.scale) * scale
-        )
+        scales = self.writer.constant(f"{step.name}.bias_scale", np.float32(source.scale) * scale)
         return self.writer.node(
             "DequantizeLinear", [integers, scales], f"{step.name}.bias_real", axis=0
         )
@@ -122,6 +116,5 @@ class QuantiseDequantise(Dialect):
 
     def _real(self, name: str, reader: str) -> str:
         """Dequantise a map; a node for each reader, as compilers want it."""
-        source = f"{name}.quantised" if name == self.graph.input else name
         parameters = self._parameters(self.spec(name))
-        return self.writer.node("DequantizeLinear", [source, *parameters], f"{reader}.input_real")
+        return self.writer.node("DequantizeLinear", [name, *parameters], f"{reader}.input_real")

@@ -40,8 +40,12 @@ class QuantNodes(Dialect):
 
     def begin(self) -> None:
         """Say that the image is integers."""
-        name = self.graph.input
-        self._quant(name, f"{name}.quantised", self.spec(name))
+        name = source = self.graph.input
+        spec = self.spec(name)
+        if spec.zero_point:
+            zero_point = self.writer.constant("image_zero_point", np.asarray(spec.zero_point, "f4"))
+            source = self.writer.node("Sub", [name, zero_point], f"{name}.centred")
+        self._quant(source, f"{name}.quantised", spec)
 
     def conv(self, step: Conv, layer: LayerArrays) -> None:
         """Write a layer: Quant of its weights, Conv, requantisation."""
@@ -104,7 +108,7 @@ class QuantNodes(Dialect):
         if largest >= _EXACT_IN_FLOAT32:
             raise QuantError(
                 f"{name}: sums must be below 2^24 to be exact in QONNX's float32, but reach "
-                f"{largest}; export with --format onnx --exact"
+                f"{largest}; export with --format onnx"
             )
 
     def _requantise(
