@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from quant.catalogue import check_model, is_factory
+from quant.catalogue import check_model, is_factory, is_onnx
 from quant.errors import QuantError
 from quant.factory import load_own
 
@@ -170,7 +170,7 @@ def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]
     Parameters
     ----------
     name : str
-        Name in the registry, or ``module:factory`` (`quant.factory`).
+        Name in the registry, ``module:factory`` (`quant.factory`) or ``FILE.onnx``.
     path : Path, optional
         A safetensors file; the shipped weights by default.
 
@@ -179,7 +179,7 @@ def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]
     QuantError
         If the name is unknown, or the file is missing, malformed or of another network.
     """
-    if is_factory(name):
+    if is_factory(name) or is_onnx(name):
         return load_own(name, path)
     model = build(name)
     path = path or WEIGHTS_FOLDER / f"{name}.safetensors"

@@ -6,13 +6,14 @@ import platform
 import shutil
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from hw.precision import WeightMode
 from quant.budget import ROUNDING
-from quant.catalogue import is_factory
+from quant.catalogue import is_factory, is_onnx
 from quant.cost import INT8_BASELINE, relative_size
 from quant.data import ImageSet
 from quant.errors import QuantError
@@ -265,7 +266,9 @@ def visit_entry(visit: Visit, bench: Workbench, outcome: Outcome) -> dict[str, A
 def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     """Return what made the result."""
     weights = request.weights
-    if weights is None and not is_factory(request.model):
+    if weights is None and is_onnx(request.model):
+        weights = Path(request.model)
+    elif weights is None and not is_factory(request.model):
         weights = WEIGHTS_FOLDER / f"{request.model}.safetensors"
     plan = request.plan
     return {

@@ -311,7 +311,7 @@ def test_an_impossible_drop(value: str) -> None:
 
 def test_an_unknown_model() -> None:
     assert refused("--model", "vgg") == (
-        "model must be one of resnet8, dscnn, or module:factory, not vgg"
+        "model must be one of resnet8, dscnn, or module:factory, or FILE.onnx, not vgg"
     )
 
 

@@ -42,7 +42,9 @@ class Builder:
         """Say what makes a tensor."""
         self._known[name] = value
 
-    def module(self, node: Node, module: nn.Module, source: fx.Node, *, weight: str = "") -> fx.Node:
+    def module(
+        self, node: Node, module: nn.Module, source: fx.Node, *, weight: str = ""
+    ) -> fx.Node:
         """Call a module, named as the node or its weight."""
         path = self._names.path(node.proto.name, node.kind, weight)
         self._root.add_submodule(path, module)

@@ -17,6 +17,12 @@ def convolution(node: Node, builder: Builder) -> fx.Node:
         node.refuse(f"weight must have 4 dimensions, a convolution of maps, not {weight.ndim}")
     window = Window.of(node, kernel=(int(weight.shape[2]), int(weight.shape[3])))
     groups = node.attribute("group", 1)
+    channels = node.shape(node.inputs[0])[1]
+    if channels not in (None, weight.shape[1] * groups) or weight.shape[0] % groups:
+        node.refuse(
+            f"weight {list(weight.shape)} of {groups} groups must fit the input's {channels} "
+            "channels"
+        )
     source, padding = window.padded(node, builder)
     layer = nn.Conv2d(
         weight.shape[1] * groups,
@@ -50,9 +56,7 @@ def matmul(node: Node, builder: Builder) -> fx.Node:
     return _dense(node, builder, node.constant(1, "second factor").T, None)
 
 
-def _dense(
-    node: Node, builder: Builder, weight: np.ndarray, bias: np.ndarray | None
-) -> fx.Node:
+def _dense(node: Node, builder: Builder, weight: np.ndarray, bias: np.ndarray | None) -> fx.Node:
     if weight.ndim != 2:
         node.refuse(f"weight must have 2 dimensions, not {weight.ndim}")
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)

@@ -6,7 +6,7 @@ import re
 
 from torch import nn
 
-_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
+_PATH = re.compile(r"\w+(\.\w+)*")
 
 
 class Names:
@@ -56,10 +56,7 @@ def _of_node(node: str, kind: str) -> str:
     parts = [part for part in node.split("/") if part]
     if len(parts) > 1 and re.fullmatch(rf"{kind}(_\d+)?", parts[-1]):
         parts = parts[:-1]
-    kept = [
-        part for part, after in zip(parts, [*parts[1:], ""], strict=True)
-        if not after.startswith(f"{part}.")
-    ]  # fmt: skip
+    following = [*parts[1:], ""][: len(parts)]
+    kept = [p for p, after in zip(parts, following, strict=True) if not after.startswith(f"{p}.")]
     words = [re.sub(r"\W", "_", word) for word in ".".join(kept).split(".") if word]
-    path = ".".join(words)
-    return path if _PATH.fullmatch(path) else re.sub(r"\W", "_", f"{kind.lower()}_{path}") * bool(path)
+    return ".".join(words)

@@ -68,7 +68,7 @@ def _pair(node: Node, name: str, default: Pair) -> Pair:
 def _same(
     node: Node, kernel: Pair, stride: Pair, dilation: Pair, *, lower: bool
 ) -> tuple[Pair, Pair]:
-    """Padding after which as many outputs come as strides begin in the input."""
+    """Return the padding after which as many outputs come as strides begin in the input."""
     sizes = node.shape(node.inputs[0])[2:]
     before, after = [], []
     for axis, size in enumerate(sizes):
