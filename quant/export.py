@@ -278,7 +278,7 @@ def main(
         str, typer.Option(help="Accelerator of hw.catalog, of the memory images.")
     ] = "edge",
 ) -> None:
-    """Write the integers of a run, and say how many bytes they take."""
+    """Write a run's integers in a format, and say how many bytes they take."""
     console = Console()
     try:
         network = read_integers(run)

@@ -104,6 +104,10 @@ def real(*shape: int) -> NDArray[np.float32]:
     return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
 
 
+def number(value: float) -> NDArray[np.float32]:
+    return np.array(value, np.float32)
+
+
 def ints(*values: int) -> NDArray[np.int64]:
     return np.array(values, np.int64)
 
@@ -146,10 +150,10 @@ CASES: dict[str, tuple[list[NodeProto], Arrays, dict[str, Any]]] = {
         [node("Flatten", "x", "f"), node("MatMul", "f w", "m"), node("Add", "b m")],
         {"w": real(252, 5), "b": real(5)}, {},
     ),
-    "clip to six": ([node("Clip", "x l h")], {"l": np.float32(0), "h": np.float32(6)},
+    "clip to six": ([node("Clip", "x l h")], {"l": number(0), "h": number(6)},
                     {"output": MAP}),
-    "clip below": ([node("Clip", "x l")], {"l": np.float32(0)}, {"output": MAP}),
-    "clip elsewhere": ([node("Clip", "x l h")], {"l": np.float32(-1), "h": np.float32(0.5)},
+    "clip below": ([node("Clip", "x l")], {"l": number(0)}, {"output": MAP}),
+    "clip elsewhere": ([node("Clip", "x l h")], {"l": number(-1), "h": number(0.5)},
                        {"output": MAP}),
     "clip by attributes": ([node("Clip", "x", min=0.0, max=6.0)], {}, {"output": MAP, "opset": 9}),
     "activations": (
@@ -160,7 +164,7 @@ CASES: dict[str, tuple[list[NodeProto], Arrays, dict[str, Any]]] = {
     "arithmetic": (
         [node("Sub", "x m", "a"), node("Div", "a s", "b"), node("Mul", "b x", "c"),
          node("Sub", "one c", "d"), node("Add", "d x")],
-        {"m": real(1, 4, 1, 1), "s": np.float32([2]), "one": np.float32(1)}, {"output": MAP},
+        {"m": real(1, 4, 1, 1), "s": np.array([2], np.float32), "one": number(1)}, {"output": MAP},
     ),
     "softmax in the middle": (
         [node("Softmax", "x", "a", axis=1), node("Mul", "a x")], {}, {"output": MAP},
@@ -195,7 +199,7 @@ CASES: dict[str, tuple[list[NodeProto], Arrays, dict[str, Any]]] = {
         [node("Shape", "x", "s"), node("Gather", "s zero", "g", axis=0),
          node("Unsqueeze", "g axes", "u"), node("Concat", "u rest", "t", axis=0),
          node("Reshape", "x t")],
-        {"zero": np.int64(0), "axes": ints(0), "rest": ints(-1)}, {"output": ("n", 252)},
+        {"zero": np.array(0), "axes": ints(0), "rest": ints(-1)}, {"output": ("n", 252)},
     ),
     "channel shuffle": (
         [node("Reshape", "x five", "a"), node("Transpose", "a", "b", perm=[0, 2, 1, 3, 4]),
@@ -208,7 +212,7 @@ CASES: dict[str, tuple[list[NodeProto], Arrays, dict[str, Any]]] = {
     ),
     "padding": (
         [node("Pad", "x p", "a"), node("Pad", "a p v")],
-        {"p": ints(0, 0, 1, 0, 0, 0, 2, 3), "v": np.float32(1.5)}, {"output": MAP},
+        {"p": ints(0, 0, 1, 0, 0, 0, 2, 3), "v": number(1.5)}, {"output": MAP},
     ),
     "nothing": (
         [node("Identity", "x", "a"), node("Dropout", "a", "b"), node("Relu", "b")], {},
@@ -309,7 +313,8 @@ REFUSED: dict[str, tuple[list[NodeProto], Arrays, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_imported_is_named_by_operator_and_node(case: str, tmp_path: Path) -> None:
     nodes, constants, options, text = REFUSED[case]
-    path = file(tmp_path / "net.onnx", nodes, constants, **({"output": MAP} | options))
+    named: dict[str, Any] = {"output": MAP} | options
+    path = file(tmp_path / "net.onnx", nodes, constants, **named)
     with pytest.raises(QuantError) as raised:
         load_onnx(path)
     assert str(raised.value) == f"{path}: {text}"

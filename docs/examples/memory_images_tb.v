@@ -78,7 +78,7 @@ module tb;
     for (i = 0; i < WEIGHTS; i = i + 1)
       for (j = 0; j < WORD; j = j + BUS) send(weights[i][j+:BUS], 0);
     for (i = 0; i < ACTS; i = i + 1) send(acts[i], i == ACTS - 1);
-    #10000000 $display("no results");
+    #400000 $display("no results");
     $finish;
   end
 endmodule

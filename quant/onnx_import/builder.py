@@ -66,8 +66,9 @@ class Builder:
         if maker.op != "call_module" or self._readers[name] != 1:
             return None
         module = self._root.get_submodule(str(maker.target))
-        fits = isinstance(module, nn.Conv2d | nn.Linear) and module.bias is None
-        return module if fits else None
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is None:
+            return module
+        return None
 
     def finish(self, output: str) -> fx.GraphModule:
         """Return the network."""
