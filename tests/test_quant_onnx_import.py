@@ -258,7 +258,7 @@ def test_a_softmax_at_the_end_is_left_out(kind: str, tmp_path: Path) -> None:
 
 def test_static_batches_are_freed(tmp_path: Path) -> None:
     nodes = [node("Reshape", "x shape", "f"), node("Gemm", "f w")]
-    constants = {"shape": ints(1, 252), "w": real(252, 5)}
+    constants: Arrays = {"shape": ints(1, 252), "w": real(252, 5)}
     path = file(tmp_path / "net.onnx", nodes, constants, shape=(1, 4, 7, 9), output=(1, 5))
     assert load_onnx(path)[0](torch.rand(3, 4, 7, 9)).shape == (3, 5)
 
