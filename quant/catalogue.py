@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from quant.errors import QuantError
 
@@ -88,17 +89,28 @@ def is_factory(name: str) -> bool:
     return bool(colon) and factory.isidentifier() and all(map(str.isidentifier, module.split(".")))
 
 
+def is_onnx(name: str) -> bool:
+    """Whether a name is that of an ONNX file."""
+    return name.endswith(".onnx")
+
+
 def check_model(name: str) -> None:
     """Refuse an unknown name.
 
     Raises
     ------
     QuantError
-        If no network has this name, and it is no ``module:factory`` either.
+        If no network has this name, and it is neither ``module:factory`` nor an ONNX file.
     """
-    if name not in MODELS and not is_factory(name):
+    if name in MODELS or is_factory(name):
+        return
+    if not is_onnx(name):
         known = ", ".join(MODELS)
-        raise QuantError(f"model must be one of {known}, or module:factory, not {name}")
+        raise QuantError(
+            f"model must be one of {known}, or module:factory, or FILE.onnx, not {name}"
+        )
+    if not Path(name).is_file():
+        raise QuantError(f"{name}: model must be a file, and there is none of this name")
 
 
 def preprocessing(name: str) -> Preprocessing:
@@ -111,4 +123,4 @@ def preprocessing(name: str) -> Preprocessing:
 
 def file_name(name: str) -> str:
     """Return a network's name as it stands in names of folders."""
-    return name.replace(":", "-")
+    return Path(name).stem if is_onnx(name) else name.replace(":", "-")

@@ -1,9 +1,13 @@
-"""The integer network of a run, for hardware: ``python -m quant.export RUN --out DIR``."""
+"""The integer network of a run, for hardware and for others' tools.
+
+``python -m quant.export RUN --format integer|onnx|qonnx|verilog-memh --out DIR``
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +22,9 @@ from sim import folder as integers
 from sim import network as golden
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from quant.data import ImageSet
     from quant.exact import ExactNetwork
 
@@ -25,6 +32,17 @@ INTEGER_FOLDER = "integer"
 RESULT_NAME = "result.json"
 GOLDEN_NAME = "golden.json"
 """What `--check` has found, in the run's folder; `quant.report` shows it."""
+CHECKED_IMAGES = 100
+"""Test images on which an exported file is held to the golden model."""
+
+
+class Format(Enum):
+    """What is written; the value is on the command line."""
+
+    INTEGER = "integer"
+    ONNX = "onnx"
+    QONNX = "qonnx"
+    VERILOG_MEMH = "verilog-memh"
 
 
 def read_result(run: Path) -> dict[str, Any]:
@@ -48,7 +66,7 @@ def read_result(run: Path) -> dict[str, Any]:
 
 
 def read_integers(run: Path) -> integers.IntegerNetwork:
-    """Read a run's integer network.
+    """Read the integer network of a run, or of the folder of one.
 
     Raises
     ------
@@ -57,6 +75,8 @@ def read_integers(run: Path) -> integers.IntegerNetwork:
     sim.folder.FolderError
         If its folder is damaged.
     """
+    if (run / integers.GRAPH_NAME).is_file():
+        return integers.load(run)
     entry = read_result(run).get("integer_network")
     if entry is None:
         raise QuantError(f"{run}: run must have an integer network, but is of an earlier version")
@@ -171,37 +191,129 @@ def summary(network: integers.IntegerNetwork) -> Table:
     return table
 
 
+def write_integers(
+    run: Path, network: integers.IntegerNetwork, out: Path, *, verify: bool, data: Path | None
+) -> list[str]:
+    """Write the folder of integers; returns what to tell."""
+    if verify:
+        check(run, data, Console(stderr=True))
+    network.save(out)
+    source = run if (run / integers.GRAPH_NAME).is_file() else run / INTEGER_FOLDER
+    integers.save_examples(out, *integers.load_examples(source, network.graph))
+    disk = sum(path.stat().st_size for path in out.iterdir())
+    return [f"{disk:,} bytes on disk -> {out}"]
+
+
+def write_onnx(
+    run: Path,
+    network: integers.IntegerNetwork,
+    out: Path,
+    *,
+    form: Format,
+    opset: int | None,
+    verify: bool,
+    data: Path | None,
+) -> list[str]:
+    """Write ONNX or QONNX; returns what to tell.
+
+    Raises
+    ------
+    QuantError
+        If the packages are missing, the network has no such form, or `verify` finds a difference.
+    """
+    try:
+        from quant.formats.compare import compare as compare_file
+        from quant.formats.files import ONNX, QONNX, export
+    except ImportError as error:
+        raise QuantError(
+            f"format {form.value} must have the packages of the extra onnx, but: {error}; "
+            "pip install 'sigmaquant[onnx]'"
+        ) from error
+    forms = ONNX if form is Format.ONNX else QONNX
+    record = export(network, forms, out, opset=opset)
+    lines = [
+        f"{out / file['file']}: {file['initialiser_bytes']:,} bytes of initialisers, "
+        f"{file['file_bytes']:,} in all; {file['form']}"
+        for file in record["files"]
+    ]
+    if verify:
+        images = checked_images(run, data)
+        lines += [compare_file(network, form, out, images) for form in forms]
+    return lines
+
+
+def checked_images(run: Path, data: Path | None) -> NDArray[np.uint8]:
+    """Return the test images on which files are checked, uint8 [N, H, W, C]."""
+    from quant.data import ImageData, default_folder
+
+    folder = data or default_folder()
+    if data is None and (run / RESULT_NAME).is_file():
+        folder = Path(read_result(run)["data"]["folder"])
+    images = ImageData(folder).test.images[:CHECKED_IMAGES]
+    return images if images.ndim == 4 else images[..., None]
+
+
+def write_memory(network: integers.IntegerNetwork, out: Path, *, config: str) -> list[str]:
+    """Write the accelerator's memory images; returns what to tell."""
+    from sim.memory_images import INDEX_NAME, write
+
+    index = write(network, config, out)
+    count = sum(len(layer.files) for layer in index.layers)
+    return [f"{count} memory images and {INDEX_NAME} for configuration {config} -> {out}"]
+
+
 def main(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished search.")],
+    run: Annotated[
+        Path, typer.Argument(help="Folder of a finished search, or of an integer network.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    form: Annotated[
+        Format, typer.Option("--format", help="What to write; docs/export.md has each.")
+    ] = Format.INTEGER,
     verify: Annotated[
         bool,
-        typer.Option("--check", help="Compare with torch at every layer, on all test images."),
+        typer.Option(
+            "--check",
+            help="Compare with torch at every layer, on all test images; files for others with "
+            f"the golden model, on {CHECKED_IMAGES}.",
+        ),
     ] = False,
     data: Annotated[
         Path | None, typer.Option(help="Folder of IDX files; that of the run by default.")
     ] = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(
+            help="Version of ONNX's operators; by default the lowest that has all types needed."
+        ),
+    ] = None,
+    config: Annotated[
+        str, typer.Option(help="Accelerator of hw.catalog, of the memory images.")
+    ] = "edge",
 ) -> None:
-    """Write the integers of a run, and say how many bytes they take."""
+    """Write a run's integers in a format, and say how many bytes they take."""
     console = Console()
     try:
         network = read_integers(run)
-        if verify:
-            check(run, data, Console(stderr=True))
-        network.save(out)
-        integers.save_examples(out, *integers.load_examples(run / INTEGER_FOLDER, network.graph))
-    except (QuantError, integers.FolderError, OSError) as error:
+        if form is Format.INTEGER:
+            lines = write_integers(run, network, out, verify=verify, data=data)
+        elif form is Format.VERILOG_MEMH:
+            lines = write_memory(network, out, config=config)
+        else:
+            lines = write_onnx(run, network, out, form=form, opset=opset, verify=verify, data=data)
+    except (QuantError, integers.FolderError, ValueError, OSError) as error:
         typer.echo(f"quant.export: {error}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         typer.echo("quant.export: stopped; nothing was written", err=True)
         raise typer.Exit(130) from error
     console.print(summary(network))
-    disk = sum(path.stat().st_size for path in out.iterdir())
-    console.print(
+    for line in [
         f"{sum(network.packed_bytes.values()):,} bytes packed (weights, and 8 a channel for bias, "
-        f"multiplier, shift), {disk:,} on disk -> {out}"
-    )
+        "multiplier, shift)",
+        *lines,
+    ]:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from quant.catalogue import is_onnx
 from quant.errors import QuantError
 from quant.tracing import first_line, line_of
 
@@ -53,19 +54,19 @@ def load_own(name: str, path: Path | None) -> tuple[nn.Module, dict[str, str]]:
     Parameters
     ----------
     name : str
-        ``module:factory``.
+        ``module:factory``, or ``FILE.onnx``.
     path : Path, optional
         A safetensors file, or a checkpoint of torch that has nothing but weights in it; what the
-        factory gives is used as it is by default.
+        factory or the ONNX file gives is used as it is by default.
 
     Raises
     ------
     QuantError
         If it cannot be built, or the file is missing, malformed or of another network.
     """
-    model = build_own(name)
+    model, about = load_imported(Path(name)) if is_onnx(name) else (build_own(name), {})
     if path is None:
-        return model.eval(), {}
+        return model.eval(), about
     state, metadata = read_weights(path)
     try:
         model.load_state_dict(state)
@@ -74,6 +75,24 @@ def load_own(name: str, path: Path | None) -> tuple[nn.Module, dict[str, str]]:
         reason = lines[1].strip() if len(lines) > 1 else lines[0]
         raise QuantError(f"{path}: weights must fit {name}, not: {reason[:200]}") from error
     return model.eval(), metadata
+
+
+def load_imported(path: Path) -> tuple[nn.Module, dict[str, str]]:
+    """Return the network of an ONNX file, and what is known of the file.
+
+    Raises
+    ------
+    QuantError
+        If the package is missing, or the file is none that can be imported.
+    """
+    try:
+        from quant.onnx_import.network import load_onnx
+    except ImportError as error:
+        raise QuantError(
+            f"{path}: an ONNX file must come with the packages of the extra onnx, but: {error}; "
+            "pip install 'sigmaquant[onnx]'"
+        ) from error
+    return load_onnx(path)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

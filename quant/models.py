@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from quant.catalogue import PRETRAINED, check_model, is_factory
+from quant.catalogue import PRETRAINED, check_model, is_factory, is_onnx
 from quant.errors import QuantError
 from quant.factory import load_own
 from quant.mobile import efficientnet_lite0, mobilenet_v2
@@ -177,7 +177,7 @@ def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]
     Parameters
     ----------
     name : str
-        Name in the registry, or ``module:factory`` (`quant.factory`).
+        Name in the registry, ``module:factory`` (`quant.factory`) or ``FILE.onnx``.
     path : Path, optional
         A safetensors file; the shipped weights, or those of a package (`quant.pretrained`), by
         default.
@@ -185,9 +185,10 @@ def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]
     Raises
     ------
     QuantError
-        If the name is unknown, a package is not installed, or the file is missing, malformed or of another network.
+        If the name is unknown, a package is not installed, or the file is missing, malformed or
+        of another network.
     """
-    if is_factory(name):
+    if is_factory(name) or is_onnx(name):
         return load_own(name, path)
     model = build(name)
     if name in PRETRAINED:

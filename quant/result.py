@@ -15,7 +15,7 @@ from torch import Tensor
 from hw.precision import WeightMode
 from quant.allocation import act_bits_of
 from quant.budget import ROUNDING
-from quant.catalogue import is_factory
+from quant.catalogue import is_factory, is_onnx
 from quant.cost import INT8_BASELINE, relative_size
 from quant.data import Images
 from quant.errors import QuantError
@@ -299,7 +299,9 @@ def visit_entry(visit: Visit, bench: Workbench, outcome: Outcome) -> dict[str, A
 def provenance(request: Request, bench: Workbench, hardware: Candidate) -> dict[str, Any]:
     """Return what made a result on some hardware."""
     weights = request.weights
-    if weights is None and not is_factory(request.model):
+    if weights is None and is_onnx(request.model):
+        weights = Path(request.model)
+    elif weights is None and not is_factory(request.model):
         weights = WEIGHTS_FOLDER / f"{request.model}.safetensors"
     plan = request.plan
     return {

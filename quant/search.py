@@ -48,7 +48,10 @@ class _TerminatedError(BaseException):
 def main(
     context: typer.Context,
     model: Annotated[
-        str, typer.Option(help="resnet8, dscnn, or module:factory of an nn.Module of your own")
+        str,
+        typer.Option(
+            help="resnet8, dscnn, module:factory of an nn.Module of your own, or FILE.onnx"
+        ),
     ] = "resnet8",
     max_drop: Annotated[float, typer.Option(help="largest loss of accuracy, a fraction")] = 0.01,
     max_size: Annotated[

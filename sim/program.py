@@ -116,15 +116,22 @@ class Layer:
         descriptor = self.descriptor(config)
         parts = [descriptor.to_bytes()]
         if not self.keep_weights:
-            tiles = self._tiles(descriptor, config)
-            planes = [used_planes(tile, self.mode, config) for tile in tiles]
-            parts += [self._records(descriptor, config, planes)]
-            parts += [weight_bytes(t, p, config) for t, p in zip(tiles, planes, strict=True)]
+            parts += [self.parameter_bytes(config), self.weight_bytes(config)]
         if not self.keep_acts:
             pixels = self.act.reshape(-1, self.shape.in_channels)
             short = descriptor.in_channels - pixels.shape[1]
             parts += [act_bytes(np.pad(pixels, ((0, 0), (0, short))), config)]
         return b"".join(parts)
+
+    def parameter_bytes(self, config: AcceleratorConfig) -> bytes:
+        """Return the records of all output channels, as they are sent."""
+        return self._records(self.descriptor(config), config, self.planes(config))
+
+    def weight_bytes(self, config: AcceleratorConfig) -> bytes:
+        """Return the words of the weight scratchpad of all tiles, as they are sent."""
+        tiles = self._tiles(self.descriptor(config), config)
+        planes = [used_planes(tile, self.mode, config) for tile in tiles]
+        return b"".join(weight_bytes(t, p, config) for t, p in zip(tiles, planes, strict=True))
 
     def planes(self, config: AcceleratorConfig) -> list[WeightMode]:
         """Digit planes of every output tile."""

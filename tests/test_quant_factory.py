@@ -166,11 +166,13 @@ def test_a_checkpoint_that_would_run_code_is_refused(here: Path, data: Path) -> 
     [
         (
             "ownnets",
-            "model must be one of resnet8, dscnn, efficientnet-lite0, mobilenet-v2, or module:factory, not ownnets",
+            "model must be one of resnet8, dscnn, efficientnet-lite0, mobilenet-v2, or "
+            "module:factory, or FILE.onnx, not ownnets",
         ),
         (
             "own nets:x",
-            "model must be one of resnet8, dscnn, efficientnet-lite0, mobilenet-v2, or module:factory, not own nets:x",
+            "model must be one of resnet8, dscnn, efficientnet-lite0, mobilenet-v2, or "
+            "module:factory, or FILE.onnx, not own nets:x",
         ),
         (
             "nowhere:Net",

@@ -1,0 +1,1 @@
+"""ONNX files as networks: read, then built of torch's own modules."""
