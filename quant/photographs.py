@@ -15,7 +15,7 @@ from quant.data import ImageSet
 from quant.errors import QuantError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    import PIL.Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm"})
 """Of photographs, in any case."""
@@ -153,12 +153,12 @@ def unreadable(path: Path, error: Exception) -> QuantError:
     return QuantError(f"{path}: must be a photograph, not: {reason}; replace or remove it")
 
 
-def _opaque(image: Image) -> Image:
-    from PIL import Image as images
+def _opaque(image: PIL.Image.Image) -> PIL.Image.Image:
+    from PIL import Image
 
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         front = image.convert("RGBA")
-        back = images.new("RGBA", front.size, "white")
+        back = Image.new("RGBA", front.size, "white")
         back.alpha_composite(front)
         return back.convert("RGB")
     return image.convert("RGB")

@@ -21,7 +21,7 @@ from quant.files import save_tensors, sha256, write_json
 from quant.integer import integer_network
 from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork, uniform_bits
-from quant.models import WEIGHTS_FOLDER
+from quant.models import weights_path
 from quant.outcome import Outcome
 from quant.plot import plot_pareto
 from quant.request import Request
@@ -270,7 +270,7 @@ def provenance(request: Request, bench: Workbench, outcome: Outcome) -> dict[str
     """Return what made the result."""
     weights = request.weights
     if weights is None and not is_factory(request.model):
-        weights = WEIGHTS_FOLDER / f"{request.model}.safetensors"
+        weights = weights_path(request.model)
     plan = request.plan
     return {
         "command": request.command,
