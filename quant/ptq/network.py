@@ -135,23 +135,40 @@ def layer_solutions(
     Yields
     ------
     str, dict of WeightMode to OptimisedWeights
-        Layer after layer; statistics of at most `STATISTICS_BYTES`, or of one layer, are in memory
-        at a time.
+        Layer after layer.
     """
     widest = {name: max(modes, key=lambda mode: mode.bits) for name, modes in choices.items()}
-    quantised = QuantNetwork(network, widest, narrow=narrow)
+    for name, layer, statistics in layer_statistics(network, images, widest, narrow=narrow):
+        weight = layer.layer.weight.detach()
+        found = {}
+        for mode in choices[name]:
+            integers = IntegerRange(bits=mode.bits, narrow=narrow)
+            grid = WeightGrid.symmetric(matrix(weight), integers)
+            found[mode] = optimise(weight, statistics, grid, method)
+        yield name, found
+
+
+def layer_statistics(
+    network: Network, images: Tensor, bits: Bits, *, narrow: bool = False
+) -> Iterator[tuple[str, QuantLayer, LayerStatistics]]:
+    """Yield every layer, ready to be quantised, with its statistics in the float network.
+
+    Statistics of at most `STATISTICS_BYTES`, or of one layer, are in memory at a time.
+
+    Parameters
+    ----------
+    network, images, narrow
+        As for `layer_solutions`.
+    bits : mapping of str to WeightMode
+        Precision of each layer.
+    """
+    quantised = QuantNetwork(network, bits, narrow=narrow)
     for part in _in_one_run(quantised.quant_layers()):
         statistics = {name: LayerStatistics(layer.layer, name) for name, layer in part}
         plain = [(network.module.get_submodule(name), statistics[name]) for name, _ in part]
         collect_all(network.module, plain, images)
         for name, layer in part:
-            weight = layer.layer.weight.detach()
-            found = {}
-            for mode in choices[name]:
-                integers = IntegerRange(bits=mode.bits, narrow=narrow)
-                grid = WeightGrid.symmetric(matrix(weight), integers)
-                found[mode] = optimise(weight, statistics[name], grid, method)
-            yield name, found
+            yield name, layer, statistics[name]
 
 
 def sequential_solutions(
