@@ -164,8 +164,16 @@ def test_a_checkpoint_that_would_run_code_is_refused(here: Path, data: Path) -> 
 @pytest.mark.parametrize(
     ("model", "text"),
     [
-        ("ownnets", "model must be one of resnet8, dscnn, efficientnet-lite0, mobilenet-v2, or module:factory, not ownnets"),
-        ("own nets:x", "model must be one of resnet8, dscnn, efficientnet-lite0, mobilenet-v2, or module:factory, not own nets:x"),
+        (
+            "ownnets",
+            "model must be one of resnet8, dscnn, efficientnet-lite0, mobilenet-v2, "
+            "or module:factory, not ownnets",
+        ),
+        (
+            "own nets:x",
+            "model must be one of resnet8, dscnn, efficientnet-lite0, mobilenet-v2, "
+            "or module:factory, not own nets:x",
+        ),
         (
             "nowhere:Net",
             "model nowhere:Net must be importable and callable, not: ModuleNotFoundError: No "

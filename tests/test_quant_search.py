@@ -311,7 +311,8 @@ def test_an_impossible_drop(value: str) -> None:
 
 def test_an_unknown_model() -> None:
     assert refused("--model", "vgg") == (
-        "model must be one of resnet8, dscnn, efficientnet-lite0, mobilenet-v2, or module:factory, not vgg"
+        "model must be one of resnet8, dscnn, efficientnet-lite0, mobilenet-v2, "
+        "or module:factory, not vgg"
     )
 
 

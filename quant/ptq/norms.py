@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quant.calibrate import calibration_batches
 from quant.data import Images
 from quant.layers import QuantNetwork
-from quant.network import Network, Norm
+from quant.network import Layer, Network, Norm
 from quant.quantizer import per_channel
 
 
@@ -21,11 +21,14 @@ class Moments:
 
     Parameters
     ----------
-    channels : int
+    sign : float [M]
+        1, or -1 for a channel whose values are counted with the other sign.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, sign: Tensor) -> None:
+        self.sign = sign
         self.count = 0
+        channels = len(sign)
         self._sum = torch.zeros(channels, dtype=torch.float64)
         self._squares = torch.zeros(channels, dtype=torch.float64)
 
@@ -33,6 +36,7 @@ class Moments:
         """Add a batch, float [N, M, ...]; returns its own mean and variance, float [M] each."""
         over = [d for d in range(y.ndim) if d != 1]
         variance, mean = torch.var_mean(y, dim=over, correction=0)
+        mean = mean * self.sign
         count = y.numel() // y.shape[1]
         self.count += count
         self._sum += count * mean.double()
@@ -78,8 +82,10 @@ def follow_float(
     """
     layers = {n: layer for n, layer in quantised.quant_layers() if layer.norm is not None}
     norms = {name: layer.norm for name, layer in layers.items() if layer.norm is not None}
-    wanted = {name: Moments(len(norm.running_mean)) for name, norm in norms.items()}  # type: ignore[arg-type]
-    found = {name: Moments(len(norm.running_mean)) for name, norm in norms.items()}  # type: ignore[arg-type]
+    plain = {name: network.module.get_submodule(name) for name in layers}
+    signs = {layer.name: _signs(network, layer) for layer in network.layers if layer.name in layers}
+    wanted = {name: Moments(sign) for name, sign in signs.items()}
+    found = {name: Moments(torch.ones_like(sign)) for name, sign in signs.items()}
     latest: dict[str, tuple[Tensor, Tensor]] = {}
 
     def record(name: str) -> Callable[..., None]:
@@ -98,7 +104,6 @@ def follow_float(
         return hook
 
     quantised.eval()
-    plain = {name: network.module.get_submodule(name) for name in layers}
     for images in calibration_batches(data, batches=batches, seed=seed):
         with _hooks(plain, lambda m, name: m.register_forward_hook(record(name))):
             network.module(images)
@@ -106,6 +111,13 @@ def follow_float(
             quantised(images)
     for name, norm in norms.items():
         _absorb(norm, wanted[name], found[name])
+
+
+def _signs(network: Network, layer: Layer) -> Tensor:
+    """-1 for channels that `QuantLayer` turned round, since the gain of their norm is negative."""
+    norm = network.module.get_submodule(str(layer.norm))
+    assert isinstance(norm, Norm)
+    return torch.where(norm.weight < 0, -1.0, 1.0)
 
 
 def _absorb(norm: Norm, wanted: Moments, found: Moments) -> None:
