@@ -28,8 +28,8 @@ from quant.ptq import network as networks
 from quant.ptq.bench import large
 from quant.ptq.bench.large_report import markdown
 from quant.ptq.bench.photographs import CUT_OUTS, SCENES, photographs
+from quant.ptq.follow import follow_float
 from quant.ptq.network import layer_solutions
-from quant.ptq.norms import follow_float
 from quant.ptq.optimise import Method
 from quant.ptq.statistics import LayerStatistics
 

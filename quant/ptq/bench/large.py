@@ -156,8 +156,8 @@ class Bench:
         from quant.calibrate import fit_activations
         from quant.journal import Entry
         from quant.layers import QuantNetwork, uniform_bits
+        from quant.ptq.follow import follow_float
         from quant.ptq.network import put
-        from quant.ptq.norms import follow_float
 
         solutions, seconds = self.solutions
         start = time.process_time()
