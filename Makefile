@@ -77,8 +77,9 @@ cosim: ## Run whole images of both searched networks on the RTL, and measure the
 	done
 
 bench-ptq: ## Weight optimisers side by side, in docs/ptq-bench.json and .md, half an hour (ARGS="...")
-	@.ci/setup quant data
+	@.ci/setup quant data large photographs
 	OMP_NUM_THREADS=1 $(VENV) python -m quant.ptq.bench $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV) python -m quant.ptq.bench.large
 
 bench-qat: ## Compare min-max with learned scales of weights at uniform 2 bit, in docs/qat-scales.json (ARGS="...")
 	@.ci/setup quant data

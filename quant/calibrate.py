@@ -26,12 +26,13 @@ MOST_BATCHES = 16
 def calibration_batches(data: Images, *, batches: int, seed: int) -> Iterator[Tensor]:
     """Yield batches of `BATCH` training images, float32 [n, C, H, W].
 
-    Of large images a batch has as many as `quant.batches.at_once` allows; there are more batches
-    then, up to `MOST_BATCHES`, as long as there are images.
+    Of large images a batch has as many as `quant.batches.at_once` allows; there are as many more
+    batches then, up to `MOST_BATCHES`, and no image comes twice.
     """
-    size = at_once(data.shape, BATCH)
-    wanted = min(batches * math.ceil(BATCH / size), MOST_BATCHES, len(data) // size)
-    steps = max(batches, wanted)
+    size, steps = at_once(data.shape, BATCH), batches
+    if size < BATCH:
+        as_many = batches * math.ceil(BATCH / size)
+        steps = max(1, min(as_many, MOST_BATCHES, len(data) // size))
     for images, _ in train_batches(data, steps=steps, size=size, seed=seed, augment=False):
         yield images
 

@@ -51,12 +51,10 @@ def _of_labels(labels: Path, folder: Path) -> Iterator[tuple[Path, str | int]]:
             continue
         if len(parts) != 2:
             raise QuantError(f"{labels}: line {number} must be a file and its class, not {line!r}")
-        path = folder / parts[0]
-        if not path.is_file():
-            raise QuantError(
-                f"{labels}: line {number} must name a file of {folder}, not {parts[0]}"
-            )
-        yield path, int(parts[1]) if parts[1].isdecimal() else parts[1]
+        file, kind = parts
+        if not (folder / file).is_file():
+            raise QuantError(f"{labels}: line {number} must name a file of {folder}, not {file}")
+        yield folder / file, int(kind) if kind.isdecimal() else kind
 
 
 def class_names(folder: Path, sets: Mapping[str, Listed], classes: int | None) -> tuple[str, ...]:

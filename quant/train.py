@@ -1,4 +1,4 @@
-"""Train a shipped network: `python -m quant.train --model resnet8 --out FILE`."""
+"""Train a network by name: `python -m quant.train --model resnet8 --out FILE`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quant.data import ImageData, ImageSet, default_folder
+from quant.data import Data, Images, default_folder
 from quant.errors import QuantError
+from quant.imagefolder import open_data
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,7 +57,7 @@ class TrainSettings:
 
 def train(
     model: nn.Module,
-    data: ImageSet,
+    data: Images,
     settings: TrainSettings,
     *,
     on_step: Callable[[int, int, float], None] = lambda step, steps, loss: None,
@@ -67,7 +68,7 @@ def train(
     ----------
     model : nn.Module
         Maps float [N, 1, H, W] to logits [N, classes].
-    data : ImageSet
+    data : Images
         Training images.
     settings : TrainSettings
         The recipe.
@@ -124,7 +125,7 @@ def main(
     """Train a network on IDX images and write its weights."""
     try:
         settings = TrainSettings(epochs=epochs, seed=seed)
-        images = ImageData(data or default_folder())
+        images = open_data(data or default_folder(), model)
         _train_and_save(model, images, settings, out, threads)
     except (ValueError, QuantError, OSError) as error:
         print(error, file=sys.stderr)
@@ -132,7 +133,7 @@ def main(
 
 
 def _train_and_save(
-    name: str, data: ImageData, settings: TrainSettings, out: Path, threads: int
+    name: str, data: Data, settings: TrainSettings, out: Path, threads: int
 ) -> None:
     import torch
     from rich.progress import Progress

