@@ -24,9 +24,15 @@ from quant.models import build
 from quant.ptq.__main__ import main
 from quant.ptq.adaround import adaround
 from quant.ptq.fit import SHARES, fitted
+from quant.ptq.frames import frame_of
 from quant.ptq.grid import IntegerRange, WeightGrid
+from quant.ptq.layerwise import collected
 from quant.ptq.norms import batch_moments, match_norms, parts
+from quant.ptq.optimise import Method
+from quant.ptq.recipe import Norms, Recipe
+from quant.ptq.schemes import WeightScheme
 from quant.ptq.sensitivity import sensitivity
+from quant.ptq.solve import solve
 from quant.ptq.statistics import LayerStatistics
 
 torch.set_num_threads(1)
@@ -176,7 +182,16 @@ def test_a_stopped_run_goes_on_to_the_identical_result(
         write(self, name, asked, entry)
 
     monkeypatch.setattr(Journal, "write", stopping)
-    given = ["--model", "small_net:small", "--data", "data", "--out", "other", "--calibration", "64"]
+    given = [
+        "--model",
+        "small_net:small",
+        "--data",
+        "data",
+        "--out",
+        "other",
+        "--calibration",
+        "64",
+    ]
     status, told = start(*given, "--bits", "2", *options)
     stops = 0
     while status == 130:
@@ -274,13 +289,15 @@ def test_weights_that_are_nan_are_refused(folder: Path) -> None:
 
 def test_norms_follow_what_became_of_the_weights() -> None:
     torch.manual_seed(0)
+    norm = torch.nn.BatchNorm2d(4)
     model = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4), torch.nn.ReLU(),
+        torch.nn.Conv2d(1, 4, 3, bias=False), norm, torch.nn.ReLU(),
         torch.nn.Flatten(), torch.nn.Linear(144, 3),
     )  # fmt: skip
+    assert norm.running_mean is not None
     with torch.no_grad():
-        model[1].weight[2] = -1.0
-        model[1].running_mean.copy_(torch.tensor([0.1, 0.2, 0.3, 0.4]))
+        norm.weight[2] = -1.0
+        norm.running_mean.copy_(torch.tensor([0.1, 0.2, 0.3, 0.4]))
     network = trace(model.eval(), torch.zeros(1, 1, 8, 8))
     images = torch.rand(40, 1, 8, 8)
     quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W8)).eval()
@@ -296,8 +313,45 @@ def test_norms_follow_what_became_of_the_weights() -> None:
     )
     torch.testing.assert_close(layer.norm.running_var, torch.full((4,), 0.75**2), atol=3e-3, rtol=0)
     assert (variance > 0).all()
-    plain = network.module.get_submodule("1")
-    assert torch.equal(plain.running_mean, start)  # the float network is left as it is
+    plain = network.module.get_submodule("1").running_mean
+    assert isinstance(plain, torch.Tensor)
+    assert torch.equal(plain, start)  # the float network is left as it is
+
+
+@pytest.mark.parametrize("scheme", WeightScheme, ids=lambda scheme: scheme.value)
+def test_bias_correction_gives_the_mean_of_every_output_back(scheme: WeightScheme) -> None:
+    torch.manual_seed(0)
+    norm = torch.nn.BatchNorm2d(4)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, bias=False), norm, torch.nn.ReLU(),
+        torch.nn.Flatten(), torch.nn.Linear(144, 3, bias=False),
+    )  # fmt: skip
+    with torch.no_grad():
+        norm.weight[2] = -1.0
+    network = trace(model.eval(), torch.zeros(1, 1, 8, 8))
+    images = torch.rand(40, 1, 8, 8)
+    recipe = Recipe(
+        method=Method.NEAREST,
+        scheme=scheme,
+        act_bits=None,
+        norms=Norms.KEPT,
+        bias_correction=True,
+    )
+    frame = frame_of(network, {"0": 3, "4": 2}, recipe)
+    for name, statistics in collected(network, ["0", "4"], images).items():
+        solution = solve(frame.weight(name), statistics, frame.grid(name), recipe)
+        assert float(solution.shift.abs().max()) > 1e-3
+        frame.put(name, solution.weights, solution.shift)
+    frame.finish(images)
+    with torch.no_grad():
+        inner = network.module.get_submodule("0")(images)
+        inner = network.module.get_submodule("1")(inner)
+        found = frame.layer("0")(images)
+        torch.testing.assert_close(found.mean(dim=(0, 2, 3)), inner.mean(dim=(0, 2, 3)))
+        last = torch.nn.functional.relu(inner).flatten(1)
+        found, expected = frame.layer("4")(last), network.module.get_submodule("4")(last)
+        assert not torch.allclose(found, expected, atol=1e-3)
+        torch.testing.assert_close(found.mean(dim=0), expected.mean(dim=0))
 
 
 def test_no_batch_of_norms_has_a_single_image() -> None:
