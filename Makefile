@@ -1,6 +1,7 @@
 # Every target sets up what it needs and nothing more; see .ci/setup.
 #   DATA=folder    images and labels (default: Debian's dataset-fashion-mnist)   MODEL=name   the network to search
 #   ARGS="..."     further options of the command                               PYTHON=, TORCH=   see .ci/setup
+#   PEERS=python   of an environment with Brevitas and ONNX Runtime (quant/ptq/bench/peers.py), for bench-ptq
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help search bench-search test synth compare blind sta compose parts verilog fpga formal mutate throughput cosim bench-ptq bench-qat lint clean
@@ -76,9 +77,11 @@ cosim: ## Run whole images of both searched networks on the RTL, and measure the
 	  $(VENV) python -m synth.network sim/networks/$$network -o docs/energy-$$network.json || exit; \
 	done
 
-bench-ptq: ## Weight optimisers side by side, in docs/ptq-bench.json and .md, half an hour (ARGS="...")
+bench-ptq: ## Weight optimisers on layers, on whole networks and large ones, the whitepaper's schemes, two hours (PEERS=python ARGS="...")
 	@.ci/setup quant data large photographs
 	OMP_NUM_THREADS=1 $(VENV) python -m quant.ptq.bench $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV) python -m quant.ptq.bench.networks $(if $(PEERS),--peers "$(PEERS)")
+	OMP_NUM_THREADS=1 $(VENV) python -m quant.ptq.bench.whitepaper
 	OMP_NUM_THREADS=1 $(VENV) python -m quant.ptq.bench.large
 
 bench-qat: ## Compare min-max with learned scales of weights at uniform 2 bit, in docs/qat-scales.json (ARGS="...")

@@ -18,7 +18,7 @@ import typer
 from quant.errors import QuantError
 from quant.files import sha256, write_json
 from quant.imagefolder import open_data
-from quant.ptq.options import Options, load_options
+from quant.ptq.options import Options, load_options, read_bits
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -109,6 +109,8 @@ def main(
 
 def _document(options: Options, command: str) -> dict[str, Any]:
     options.check()
+    if options.map is not None:
+        read_bits(options.map)
     read = [path for path in (options.weights, options.map) if path is not None]
     return {
         "command": command,

@@ -89,6 +89,7 @@ def run(options: Options, recipe: Recipe, *, command: str) -> None:
     outcome = quantised(bench, options, recipe, Journal(state), console)
     result = write_results(bench, options, recipe, outcome, command=command)
     print_report(result, options.folder)
+    console.print(f"quantised in {outcome.seconds:.1f} s, test images apart")
     shutil.rmtree(state, ignore_errors=True)
 
 

@@ -1,8 +1,14 @@
-"""What the scripts of other tools share: the same float network, images and judge as ours.
+r"""What the scripts of other tools share: the same float network, images and judge as ours.
 
-They run in a virtual environment of their own (`python -m quant.ptq.bench.networks --peers PYTHON`
-starts them), since Brevitas asks for an older setuptools than ours, and write a JSON line per width
-to stdout.
+They run in a virtual environment of their own, since Brevitas asks for an older setuptools than the
+tested one, and write a JSON line per width to stdout. To make it (versions that were used are in
+docs/ptq-networks.json; on Linux the CPU build of torch):
+
+    python3 -m venv PEERS
+    PEERS/bin/pip install torch==2.13.0 brevitas==0.13.4 'onnx<1.22' onnxruntime==1.31.1 tqdm \
+        numpy scipy safetensors pydantic typer rich
+
+`make bench-ptq PEERS=PEERS/bin/python` starts them.
 """
 
 from __future__ import annotations

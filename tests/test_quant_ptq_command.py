@@ -1,0 +1,401 @@
+"""`python -m quant.ptq`: files, resumption, refusals; norms, steps and AdaRound of groups."""
+
+import gzip
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import typer
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from hw.precision import WeightMode
+from quant.export import check, read_integers
+from quant.graph import trace
+from quant.journal import Entry, Journal
+from quant.layers import QuantNetwork, uniform_bits
+from quant.models import build
+from quant.ptq.__main__ import main
+from quant.ptq.adaround import adaround
+from quant.ptq.fit import SHARES, fitted
+from quant.ptq.frames import frame_of
+from quant.ptq.grid import IntegerRange, WeightGrid
+from quant.ptq.layerwise import collected
+from quant.ptq.norms import batch_moments, match_norms, parts
+from quant.ptq.optimise import Method
+from quant.ptq.recipe import Norms, Recipe
+from quant.ptq.schemes import WeightScheme
+from quant.ptq.sensitivity import sensitivity
+from quant.ptq.solve import solve
+from quant.ptq.statistics import LayerStatistics
+
+torch.set_num_threads(1)
+
+NETWORK = """
+import torch
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 8, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(8)
+        self.relu = nn.ReLU()
+        self.depthwise = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8, bias=False)
+        self.bn2 = nn.BatchNorm2d(8)
+        self.relu2 = nn.ReLU()
+        self.flatten = nn.Flatten()
+        self.fc = nn.Linear(128, 10)
+
+    def forward(self, x):
+        y = self.relu(self.bn(self.conv(x)))
+        return self.fc(self.flatten(self.relu2(self.bn2(self.depthwise(y)))))
+
+def small():
+    model = Small()
+    with torch.no_grad():
+        model.bn.weight[3] = -0.7
+        model.bn2.weight[5] = -1.2
+    return model
+"""
+LAYERS = ("conv", "depthwise", "fc")
+
+app = typer.Typer()
+app.command()(main)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Digits, and a network of the user's own, in the folder that the command is started in."""
+    from sklearn.datasets import load_digits
+
+    (tmp_path / "data").mkdir()
+    bunch = load_digits()
+    images = np.asarray(bunch.images * 255 / 16, dtype=np.uint8)
+    labels = np.asarray(bunch.target, dtype=np.uint8)
+    for part, chosen in (("train", slice(0, 300)), ("t10k", slice(300, 400))):
+        for kind, array in (("images-idx3", images[chosen]), ("labels-idx1", labels[chosen])):
+            head = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
+            (tmp_path / "data" / f"{part}-{kind}-ubyte.gz").write_bytes(
+                gzip.compress(head + array.tobytes())
+            )
+    (tmp_path / "small_net.py").write_text(NETWORK)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["ptq"])
+    return tmp_path
+
+
+def start(*options: str) -> tuple[int, str]:
+    """Run the command; returns its exit status and what it printed on stderr."""
+    found = CliRunner().invoke(app, options)
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    return found.exit_code, found.stderr
+
+
+def run(*options: str) -> dict[str, Any]:
+    given = ["--model", "small_net:small", "--data", "data", "--out", "run", "--calibration", "64"]
+    status, told = start(*given, *options)
+    assert status == 0, told
+    return dict(json.loads(Path("run/result.json").read_text()))
+
+
+def test_a_run_tells_every_layer_and_its_integers_are_those_of_the_array(folder: Path) -> None:
+    result = run("--bits", "4")
+    assert result["allocation"] == dict.fromkeys(LAYERS, 4)
+    assert [layer["name"] for layer in result["layers"]] == list(LAYERS)
+    assert all(layer["error"] <= layer["nearest_error"] for layer in result["layers"])
+    assert result["data"]["images"] == {"train": 250, "calibration": 64, "test": 100}
+    assert result["accuracy_of_integers"]
+    assert result["packed_bytes"] == (72 + 72 + 1280) // 2 + 8 * (8 + 8 + 10)
+    assert result["integer_network"]["packed_bytes"] == result["packed_bytes"]
+    assert result["relative_size"] == 0.5
+    check(Path("run"), None, Console(quiet=True))  # golden model = torch, and the accuracy
+    assert not Path("run/state").exists()
+    stored = load_file("run/quantised.safetensors")
+    assert sorted(stored) == sorted(
+        f"{name}.{kind}" for name in LAYERS for kind in ("weight", "scale", "zero_point", "bits")
+    )
+
+
+def test_three_bits_run_on_the_array_as_four(folder: Path) -> None:
+    Path("bits.json").write_text('{"conv": 8, "depthwise": 3, "fc": 2}')
+    result = run("--map", "bits.json")
+    assert result["allocation"] == {"conv": 8, "depthwise": 3, "fc": 2}
+    assert result["packed_bytes"] == 72 + 27 + 320 + 8 * 26
+    network = read_integers(Path("run"))
+    assert {c.name: c.weight_bits for c in network.graph.convs} == {
+        "conv": 8,
+        "depthwise": 4,
+        "fc": 2,
+    }
+    assert abs(network.layers["depthwise"].weight).max() <= 4
+    check(Path("run"), None, Console(quiet=True))
+    again = run("--map", "run/result.json")
+    assert again["accuracy"] == result["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            ("--scheme", "per-layer-asymmetric"),
+            "weights are per-layer asymmetric; the array takes per-channel symmetric ones",
+        ),
+        (("--act-bits", "float", "--bits", "3"), "activations are in float"),
+        (("--act-bits", "5", "--bias-correction"), "activations have 5 bit"),
+    ],
+    ids=["asymmetric", "weights-only", "five-bit"],
+)
+def test_what_the_array_cannot_run_is_told(
+    folder: Path, options: tuple[str, ...], reason: str
+) -> None:
+    result = run(*options)
+    assert result["integer_network"] == {"folder": None, "reason": reason}
+    assert not result["accuracy_of_integers"]
+    assert not Path("run/integer").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--sequential",), ("--sequential", "--scheme", "per-channel-asymmetric")],
+    ids=["together", "sequential", "sequential-asymmetric"],
+)
+def test_a_stopped_run_goes_on_to_the_identical_result(
+    folder: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run("--bits", "2", *options)
+    tensors = load_file("run/quantised.safetensors")
+    write, count = Journal.write, 0
+
+    def stopping(self: Journal, name: str, asked: Mapping[str, Any], entry: Entry) -> None:
+        nonlocal count
+        count += 1
+        if count % 3 == 0:
+            raise KeyboardInterrupt
+        write(self, name, asked, entry)
+
+    monkeypatch.setattr(Journal, "write", stopping)
+    given = [
+        "--model",
+        "small_net:small",
+        "--data",
+        "data",
+        "--out",
+        "other",
+        "--calibration",
+        "64",
+    ]
+    status, told = start(*given, "--bits", "2", *options)
+    stops = 0
+    while status == 130:
+        stops += 1
+        assert told.endswith(
+            "stopped; layers that are done are kept: go on with "
+            "`python -m quant.ptq --resume other`\n"
+        )
+        status, told = start("--resume", "other")
+    assert status == 0, told
+    assert stops >= 1
+    found = json.loads(Path("other/result.json").read_text())
+    for result in (found, expected):
+        for layer in result["layers"]:
+            del layer["seconds"]
+    assert found == expected
+    others = load_file("other/quantised.safetensors")
+    assert all(others[name].equal(tensors[name]) for name in tensors)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--bits", "5"), "bits must be one of 2, 3, 4, 6, 8, not 5"),
+        (
+            ("--calibration", "1"),
+            "calibration must be at least 2 images, not 1: no variance can be told from one; "
+            "512 are usual",
+        ),
+        (
+            ("--method", "best"),
+            "method must be one of nearest, gptq, act-order, sensitivity, obq, adaround, not best",
+        ),
+        (("--act-bits", "9"), "act-bits must be from 2 to 8, or float, not 9"),
+        (
+            ("--scheme", "odd"),
+            "scheme must be one of per-layer-asymmetric, per-channel-symmetric, "
+            "per-channel-asymmetric, not odd",
+        ),
+        (("--model", "vgg:"), "model must be one of {known}, or module:factory, not vgg:"),
+        (
+            ("--map", "none.json"),
+            "none.json: map must be readable, not: No such file or directory",
+        ),
+        (
+            ("--resume", "none"),
+            "none/state/request.json: must be there to resume a run, not missing; a finished one "
+            "has no state",
+        ),
+        (
+            ("--resume", "none", "--bits", "4"),
+            "resume must come alone, since it takes all options of the run, not with --bits",
+        ),
+    ],
+    ids=lambda value: "-".join(value).strip("-") if isinstance(value, tuple) else "",
+)
+def test_a_wrong_option_is_refused_in_one_line(
+    folder: Path, options: tuple[str, ...], line: str
+) -> None:
+    from quant.catalogue import MODELS
+
+    fixed = () if "--resume" in options else ("--data", "data")
+    status, told = start(*fixed, *options)
+    assert (status, told) == (2, line.replace("{known}", ", ".join(MODELS)) + "\n")
+
+
+def test_a_map_of_other_layers_is_refused(folder: Path) -> None:
+    given = ("--model", "small_net:small", "--data", "data", "--out", "run", "--map", "bits.json")
+    for content, line in (
+        ('{"conv": 4}', "map must have every layer, not leave out or add depthwise, fc"),
+        ('{"conv": 5}', "bits of conv must be one of 2, 3, 4, 6, 8, not 5"),
+        (
+            '{"conv": 4, "depthwise": 4, "fc": 4, "more": 4}',
+            "map must have the network's layers only, not leave out or add more",
+        ),
+    ):
+        Path("bits.json").write_text(content)
+        assert start(*given) == (2, f"bits.json: {line}\n")
+
+
+def test_weights_that_are_nan_are_refused(folder: Path) -> None:
+    import sys
+
+    sys.modules.pop("small_net", None)
+    state = {k: v.contiguous() for k, v in build("resnet8").state_dict().items()}
+    state["block1.conv1.weight"][0, 0, 0, 0] = float("nan")
+    save_file(state, "nan.safetensors")
+    status, told = start("--data", "data", "--weights", "nan.safetensors", "--out", "run")
+    assert status == 2
+    assert told == (
+        "block1.conv1.weight: weights must be finite, not infinite or NaN; take a network whose "
+        "training did not diverge\n"
+    )
+
+
+def test_norms_follow_what_became_of_the_weights() -> None:
+    torch.manual_seed(0)
+    norm = torch.nn.BatchNorm2d(4)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, bias=False), norm, torch.nn.ReLU(),
+        torch.nn.Flatten(), torch.nn.Linear(144, 3),
+    )  # fmt: skip
+    assert norm.running_mean is not None
+    with torch.no_grad():
+        norm.weight[2] = -1.0
+        norm.running_mean.copy_(torch.tensor([0.1, 0.2, 0.3, 0.4]))
+    network = trace(model.eval(), torch.zeros(1, 1, 8, 8))
+    images = torch.rand(40, 1, 8, 8)
+    quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W8)).eval()
+    layer = quantised.layer("0")
+    assert layer.norm is not None
+    layer.start_from(layer.layer.weight.detach() * 0.75, torch.full((4,), 0.002))
+    match_norms(quantised, network, images)
+    mean, variance = batch_moments(network.module, {"0": "1"}, images)["0"]
+    sign = torch.tensor([1.0, 1.0, -1.0, 1.0])
+    start = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    torch.testing.assert_close(
+        layer.norm.running_mean, sign * (start - 0.25 * mean), atol=2e-3, rtol=0
+    )
+    torch.testing.assert_close(layer.norm.running_var, torch.full((4,), 0.75**2), atol=3e-3, rtol=0)
+    assert (variance > 0).all()
+    plain = network.module.get_submodule("1").running_mean
+    assert isinstance(plain, torch.Tensor)
+    assert torch.equal(plain, start)  # the float network is left as it is
+
+
+@pytest.mark.parametrize("scheme", WeightScheme, ids=lambda scheme: scheme.value)
+def test_bias_correction_gives_the_mean_of_every_output_back(scheme: WeightScheme) -> None:
+    torch.manual_seed(0)
+    norm = torch.nn.BatchNorm2d(4)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, bias=False), norm, torch.nn.ReLU(),
+        torch.nn.Flatten(), torch.nn.Linear(144, 3, bias=False),
+    )  # fmt: skip
+    with torch.no_grad():
+        norm.weight[2] = -1.0
+    network = trace(model.eval(), torch.zeros(1, 1, 8, 8))
+    images = torch.rand(40, 1, 8, 8)
+    recipe = Recipe(
+        method=Method.NEAREST,
+        scheme=scheme,
+        act_bits=None,
+        norms=Norms.KEPT,
+        bias_correction=True,
+    )
+    frame = frame_of(network, {"0": 3, "4": 2}, recipe)
+    for name, statistics in collected(network, ["0", "4"], images).items():
+        solution = solve(frame.weight(name), statistics, frame.grid(name), recipe)
+        assert float(solution.shift.abs().max()) > 1e-3
+        frame.put(name, solution.weights, solution.shift)
+    frame.finish(images)
+    with torch.no_grad():
+        inner = network.module.get_submodule("0")(images)
+        inner = network.module.get_submodule("1")(inner)
+        found = frame.layer("0")(images)
+        torch.testing.assert_close(found.mean(dim=(0, 2, 3)), inner.mean(dim=(0, 2, 3)))
+        last = torch.nn.functional.relu(inner).flatten(1)
+        found, expected = frame.layer("4")(last), network.module.get_submodule("4")(last)
+        assert not torch.allclose(found, expected, atol=1e-3)
+        torch.testing.assert_close(found.mean(dim=0), expected.mean(dim=0))
+
+
+def test_no_batch_of_norms_has_a_single_image() -> None:
+    for count in (2, 3, 5, 129, 300):
+        cut = parts(torch.zeros(count, 1, 400, 400), most=2)
+        assert sum(len(part) for part in cut) == count
+        assert min(len(part) for part in cut) >= 2
+
+
+def test_fitted_steps_lower_the_error_of_every_channel() -> None:
+    random = np.random.default_rng(0)
+    layer = torch.nn.Linear(40, 12, bias=False)
+    statistics = LayerStatistics(layer)
+    statistics.add(
+        torch.from_numpy(random.normal(size=(400, 40)) @ random.normal(size=(40, 40))).float()
+    )
+    weight = random.standard_t(3, size=(12, 40))
+    hessian = statistics.hessian[0].numpy()
+
+    def error(grid: WeightGrid) -> Any:
+        integers = sensitivity(weight, hessian, grid, alternatives=0, repair=False)
+        wrong = grid.values(integers) - weight
+        return ((wrong @ hessian) * wrong).sum(axis=1)
+
+    wide = WeightGrid.symmetric(weight, IntegerRange(bits=3, narrow=False))
+    found = fitted(weight, statistics, wide)
+    share = found.scale / wide.scale
+    assert set(share.round(6)) <= set(SHARES)
+    assert (error(found) <= error(wide)).all()
+    assert error(found).sum() < 0.9 * error(wide).sum()
+    eight = WeightGrid.symmetric(weight, IntegerRange(bits=8, narrow=False))
+    assert fitted(weight, statistics, eight) is eight
+
+
+def test_adaround_of_groups_at_once_is_that_of_each() -> None:
+    random = np.random.default_rng(1)
+    weight = random.normal(size=(6, 9))
+    inputs = random.normal(size=(3, 50, 9))
+    hessians = np.stack([x.T @ x / len(x) for x in inputs])
+    grid = WeightGrid.symmetric(weight, IntegerRange(bits=3, narrow=False))
+    weight[:2] = grid.values(grid.nearest(grid.units(weight)))[:2]  # a group with nothing to round
+    together = adaround(weight, hessians, grid, iterations=60)
+    for group, hessian in enumerate(hessians):
+        part = slice(2 * group, 2 * group + 2)
+        alone = adaround(weight[part], hessian, grid.rows(part), iterations=60)
+        assert (alone == together[part]).all()
+    assert (together != grid.nearest(grid.units(weight))).any()
