@@ -6,6 +6,7 @@ results held to the golden model and its cycles to `hw.timeline`.
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
 import time
@@ -48,6 +49,11 @@ def check_fit(net: IntegerNetwork, config: AcceleratorConfig) -> None:
             lower(net, step, maps[step.input][0], config)
 
 
+@functools.cache
+def _verilog(config: AcceleratorConfig) -> str:
+    return to_verilog(Accelerator(config), name="accelerator")
+
+
 def cosimulate(
     job: NetworkJob, *, simulator: str = "verilator", build: Path = BUILD
 ) -> dict[str, Any]:
@@ -72,7 +78,7 @@ def cosimulate(
     check_fit(net, config)
     began = time.perf_counter()
     report = run_bench(
-        to_verilog(Accelerator(config), name="accelerator"),
+        _verilog(config),
         top="accelerator",
         bench="sim.bench.network_bench",
         job=job.to_json(),

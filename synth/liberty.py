@@ -5,6 +5,7 @@ The file is parsed by `eda-liberty-parser`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import re
@@ -54,10 +55,16 @@ def load(path: Path) -> Library:
         raw = path.read_bytes()
     except OSError as error:
         raise LibertyError(f"{path}: cannot read the Liberty file ({error.strerror})") from error
+    return _parsed(path, hashlib.sha256(raw).hexdigest())
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(path: Path, sha256: str) -> Library:
+    """Parse a file of some content, once: it takes seconds."""
     try:
         tree = LP.parse_liberty(str(path))
         root = next(node for node in map(_Node, tree["E"]) if node.kind == "library")
-        library = _library(root, path, hashlib.sha256(raw).hexdigest())
+        library = _library(root, path, sha256)
     except LibertyError:
         raise
     except Exception as error:  # the parser raises whatever its index arithmetic meets

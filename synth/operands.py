@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def load(path: Path) -> Operands:
     """
     try:
         raw = path.read_bytes()
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         names = [name.removeprefix("macs/") for name in arrays if name.startswith("macs/")]
         layers = {

@@ -2,11 +2,14 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,40 +20,137 @@ from quant.errors import QuantError
 from quant.journal import Entry, Journal
 
 ROOT = Path(__file__).parent.parent
-DRIVER = """
-import os, signal, sys
-sys.path.insert(0, {root!r})
-import typer
-from quant import journal
-from quant.search import main
+KILLS = int(os.environ.get("SIGMAQUANT_KILLS", "3"))
+"""How often each search is killed; ``SIGMAQUANT_KILLS=5 pytest tests/test_quant_stop.py``."""
+SERVER = """
+import json, os, signal, sys
+sys.path[:0] = {paths!r}
+count = 0
 
-stop_after, number = int(os.environ["STOP_AFTER"]), int(os.environ["STOP_BY"])
-write, count = journal.Journal.write, 0
+def search(options, stop_by, stop_after, log, steps):
+    def stopping(self, name, asked, entry):
+        global count
+        count += 1
+        if stop_by and count > stop_after:
+            os.kill(os.getpid(), stop_by)
+        write(self, name, asked, entry)
 
-def stopping(self, name, asked, entry):
-    global count
-    count += 1
-    if number and count > stop_after:
-        os.kill(os.getpid(), number)
-    write(self, name, asked, entry)
+    journal.Journal.write = stopping
+    signal.alarm(120)
+    for stream in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    sys.argv = ["search", *options]
+    try:
+        typer.run(main)
+    finally:
+        with open(steps, "w") as file:
+            print(count, file=file)
 
-journal.Journal.write = stopping
-typer.run(main)
+if __name__ == "__main__":  # and not in the workers of a search
+    import matplotlib.backends.backend_agg, scipy.optimize, torch, typer
+    import quant.pareto, quant.report, quant.result, quant.run
+    from quant import journal
+    from quant.search import main
+
+    torch.set_num_threads(1)
+    write = journal.Journal.write
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            search(**json.loads(line))
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
-"""Runs the command and sends itself a signal just before a step's file would be written."""
+"""Forks a process for each search that a line of stdin asks for; prints its id and its status.
+
+A search sends itself a signal just before a step's file would be written, if it is to be stopped.
+"""
+NETWORK = """
+from torch import nn
+from quant.models import ResidualBlock
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.bn = nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.relu, self.pool, self.flatten = nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        self.block, self.fc = ResidualBlock(8, 8, 1), nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = self.block(self.relu(self.bn(self.stem(x))))
+        return self.fc(self.flatten(self.pool(x)))
+"""
+LAYERS = 4
+
+
+class Searches:
+    """Searches of a process that has imported what they need, one after the other.
+
+    Parameters
+    ----------
+    folder : Path
+        Data, network and weights.
+    seed : int
+        Of Python's hashes, so that no result hangs on an order that hashes give.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._log, self._steps = folder / f"log-{seed}", folder / f"steps-{seed}"
+        path = folder / f"server-{seed}.py"
+        path.write_text(SERVER.format(paths=[str(ROOT), str(folder)]))
+        self._server = subprocess.Popen(
+            [sys.executable, str(path)],
+            cwd=folder,
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, *options: str, stop_by: int = 0, stop_after: int = 0) -> int:
+        """Start a search; returns its process id."""
+        assert self._server.stdin is not None
+        asked = {"options": options, "stop_by": int(stop_by), "stop_after": stop_after}
+        paths = {"log": str(self._log), "steps": str(self._steps)}
+        print(json.dumps(asked | paths), file=self._server.stdin, flush=True)
+        return self._line()
+
+    def wait(self) -> int:
+        """Return the exit status of the search that was started, negative for a signal's."""
+        status = self._line()
+        assert status in (0, 3, -signal.SIGKILL, 130, 143), self._log.read_text()
+        return status
+
+    def run(self, *options: str, stop_by: int = 0, stop_after: int = 0) -> int:
+        """Run a search; returns its exit status."""
+        self.start(*options, stop_by=stop_by, stop_after=stop_after)
+        return self.wait()
+
+    def steps(self) -> int:
+        """Steps that the last search took, if it came to its end."""
+        return int(self._steps.read_text())
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.close()
+        self._server.wait(timeout=60)
+        self._server.stdout.close()
+
+    def _line(self) -> int:
+        assert self._server.stdout is not None
+        return int(self._server.stdout.readline())
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Digits, a network that is barely trained, and the driver."""
+    """Digits, and a small network."""
     import gzip
     import struct
 
     import numpy as np
     from sklearn.datasets import load_digits
-
-    from quant.files import save_tensors
-    from quant.models import build
 
     folder = tmp_path_factory.mktemp("stop")
     bunch = load_digits()
@@ -60,57 +160,58 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind, array in (("images-idx3", images[chosen]), ("labels-idx1", labels[chosen])):
             head = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
             (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes()))
-    model = build("resnet8", seed=0)
-    save_tensors(dict(model.state_dict()), folder / "weights.safetensors", metadata={"seed": "0"})
-    (folder / "driver.py").write_text(DRIVER.format(root=str(ROOT)))
+    (folder / "network.py").write_text(NETWORK)
     return folder
 
 
-def run(folder: Path, *options: str, stop_by: int = 0, stop_after: int = 0) -> int:
-    """Run the command in a process of its own; returns its exit status."""
-    environment = os.environ | {"STOP_BY": str(int(stop_by)), "STOP_AFTER": str(stop_after)}
-    done = subprocess.run(
-        [sys.executable, str(folder / "driver.py"), *options],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode in (0, 3, -signal.SIGKILL, 130, 143), done.stderr
-    return done.returncode
+@pytest.fixture(scope="module")
+def searches(folder: Path) -> Iterator[Searches]:
+    found = Searches(folder, seed=1)
+    yield found
+    found.close()
 
 
-def options(folder: Path, out: Path, *more: str) -> list[str]:
-    fixed = ["--data", str(folder), "--weights", str(folder / "weights.safetensors")]
-    return [*fixed, "--workers", "0", "--max-drop", "0.5", "--out", str(out), *more]
+@pytest.fixture(scope="module")
+def others(folder: Path) -> Iterator[Searches]:
+    """Return searches of another process, where sets have another order."""
+    found = Searches(folder, seed=2)
+    yield found
+    found.close()
+
+
+def options(folder: Path, out: Path, *more: str, workers: int = 0) -> list[str]:
+    fixed = ["--data", str(folder), "--model", "network:Small", "--max-drop", "0.9"]
+    return [*fixed, "--workers", str(workers), "--out", str(out), *more]
 
 
 @pytest.mark.parametrize(
-    ("more", "steps"),
+    "more",
     [
-        (("--qat-steps", "20"), (2, 3)),
-        (("--qat-steps", "20", "--scales", "learned"), (2, 3)),
-        (("--method", "auto", "--ptq-only", "--max-energy", "0.5"), (0, 3)),
-        (("--method", "auto", "--ptq-only", "--max-bops", "0.2", "--act-bits", "8,4"), (0, 3)),
+        ("--qat-steps", "10"),
+        ("--qat-steps", "10", "--scales", "learned"),
+        ("--method", "auto", "--ptq-only", "--max-energy", "0.5"),
+        ("--method", "auto", "--ptq-only", "--max-bops", "0.2", "--act-bits", "8,4"),
     ],
     ids=["sigmaquant", "learned-scales", "auto", "activations"],
 )
 def test_a_search_killed_again_and_again_ends_with_the_identical_result(
-    folder: Path, tmp_path: Path, more: tuple[str, ...], steps: tuple[int, ...]
+    searches: Searches, others: Searches, folder: Path, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     out = tmp_path / "out"
-    status = run(folder, *options(folder, out, *more))
+    status = searches.run(*options(folder, out, *more))
     expected = (out / "result.json").read_bytes()
     tensors = load_file(out / "quantised.safetensors")
     assert status in (0, 3)
     assert not (out / "state").exists()
     shutil.rmtree(out)
-    assert run(folder, *options(folder, out, *more), stop_by=signal.SIGKILL, stop_after=1) < 0
-    for stop_after in steps:  # each run does so many steps more before it is killed
-        assert run(folder, "--resume", str(out), stop_by=signal.SIGKILL, stop_after=stop_after) < 0
+    moments = sorted(random.Random(1).sample(range(searches.steps()), KILLS))
+    for index, (before, moment) in enumerate(pairwise([0, *moments])):
+        given = ["--resume", str(out)] if index else options(folder, out, *more)
+        # each run does some steps more before it is killed
+        left = others.run(*given, stop_by=signal.SIGKILL, stop_after=moment - before)
+        assert left == -signal.SIGKILL
         assert not (out / "result.json").exists()
-    assert run(folder, "--resume", str(out)) == status
+    assert others.run("--resume", str(out)) == status
     assert (out / "result.json").read_bytes() == expected
     found = load_file(out / "quantised.safetensors")
     assert found.keys() == tensors.keys()
@@ -130,43 +231,43 @@ def test_a_search_killed_again_and_again_ends_with_the_identical_result(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
 def test_a_stopped_search_leaves_the_best_so_far(
-    folder: Path, tmp_path: Path, number: int, status: int
+    searches: Searches, folder: Path, tmp_path: Path, number: int, status: int
 ) -> None:
-    given = options(folder, tmp_path, "--qat-steps", "20")
-    assert run(folder, *given, stop_by=number, stop_after=6) == status
+    given = options(folder, tmp_path, "--qat-steps", "10")
+    assert searches.run(*given, stop_by=number, stop_after=6) == status
     best = json.loads((tmp_path / "best.json").read_text())
-    assert len(best["allocation"]) == 10
+    assert len(best["allocation"]) == LAYERS
     assert (tmp_path / "best.safetensors").exists()
     assert not (tmp_path / "result.json").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-def test_no_worker_outlives_a_search(folder: Path, tmp_path: Path, number: int) -> None:
-    given = options(folder, tmp_path, "--qat-steps", "100000", "--workers", "2")
-    given.remove("0")
-    given.remove("--workers")
-    search = subprocess.Popen(
-        [sys.executable, "-m", "quant.search", *given],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
+def test_no_worker_outlives_a_search(
+    searches: Searches, folder: Path, tmp_path: Path, number: int
+) -> None:
+    search = searches.start(*options(folder, tmp_path, "--qat-steps", "100000", workers=2))
     workers: set[int] = set()
-    deadline = time.monotonic() + 60
-    while len(workers) < 2 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 100
+    # until they are at work, or about to be
+    while not (len(workers) == 2 and all(map(has_torch, workers))):
+        assert time.monotonic() < deadline
         time.sleep(0.2)
-        workers = {pid for pid in children(search.pid) if "spawn_main" in command(pid)}
-    assert len(workers) == 2
-    time.sleep(3)  # until they are at work
-    search.send_signal(number)
-    try:
-        search.wait(timeout=30)
-    finally:
-        search.kill()
+        workers = {pid for pid in children(search) if "spawn_main" in command(pid)}
+    time.sleep(0.5)
+    os.kill(search, number)
+    assert searches.wait() < 0 or number != signal.SIGKILL
     deadline = time.monotonic() + 20
     while any(command(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not any(command(pid) for pid in workers)
+
+
+def has_torch(pid: int) -> bool:
+    """Whether a process has loaded torch."""
+    try:
+        return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
 
 
 def children(pid: int) -> set[int]:

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ class Part(nn.Module):
 
 folder, found = Path(sys.argv[1]), {{}}
 with Team.of_environment() as team:
-    source = Source(model="resnet8", weights=folder / "weights.safetensors", data=folder)
+    source = Source(model="network:Small", weights=folder / "weights.safetensors", data=folder)
     bench = Workbench(source, team=team)
     labels = torch.from_numpy(bench.train_set.labels[:8].copy())
     for name, mode, batch in (("even", WeightMode.W8, 16), ("uneven", WeightMode.W2, 15)):
@@ -91,6 +92,21 @@ with Team.of_environment() as team:
     found["gradients"] = [p.grad if p.grad is None else p.grad.tolist() for p in part.parameters()]
 (folder / f"found-{{team.rank}}.json").write_text(json.dumps(found))
 """
+NETWORK = """
+from torch import nn
+from quant.models import ResidualBlock
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.bn = nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.relu, self.pool, self.flatten = nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        self.block, self.fc = ResidualBlock(8, 16, 2), nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = self.block(self.relu(self.bn(self.stem(x))))
+        return self.fc(self.flatten(self.pool(x)))
+"""
 DRIVER = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
@@ -121,7 +137,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind, array in (("images-idx3", images[chosen]), ("labels-idx1", labels[chosen])):
             head = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
             (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes()))
-    state = dict(build("resnet8", seed=0).state_dict())
+    (folder / "network.py").write_text(NETWORK)
+    names: dict[str, Any] = {}
+    exec(NETWORK, names)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state = dict(names["Small"]().state_dict())
     metadata = {key: key for key in "abcdefgh"}
     save_tensors(state, folder / "weights.safetensors", metadata=metadata)
     (folder / "driver.py").write_text(DRIVER.format(root=str(ROOT)))
@@ -145,7 +166,8 @@ def launched(processes: int, *given: str, kill: bool = False) -> subprocess.Comp
 
 
 def search(folder: Path, out: Path) -> list[str]:
-    fixed = ["--data", str(folder), "--weights", str(folder / "weights.safetensors")]
+    fixed = ["--data", str(folder), "--model", "network:Small"]
+    fixed += ["--weights", str(folder / "weights.safetensors")]
     method = ["--method", "milp", "--sensitivity", "kl", "--cost-table", str(UNPU)]
     limits = ["--max-drop", "0.9", "--max-size", "0.7", "--qat-steps", "4", "--workers", "0"]
     return [str(folder / "driver.py"), *fixed, *method, *limits, "--out", str(out)]

@@ -1,6 +1,8 @@
 """The accelerator's shell in Icarus, through cocotb and cocotbext-axi: registers and streams."""
 
 import functools
+import os
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,13 @@ from sim.bench.job import RegisterJob
 from sim.bench.pace import Pace
 from sim.bench.runner import run_bench
 
+PAIRS = (
+    list(product(Pace, Pace))
+    if os.environ.get("SIGMAQUANT_PACES") == "all"
+    else list(zip(Pace, (Pace.NONE, *list(Pace)[:0:-1]), strict=True))
+)
+"""Each pace of the host and of the answers; ``SIGMAQUANT_PACES=all`` pairs all of them."""
+
 
 @functools.cache
 def _verilog(config: str) -> str:
@@ -24,8 +33,11 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("rtl")
 
 
-@pytest.mark.parametrize("back_pressure", Pace, ids=lambda pace: f"back-pressure-{pace.name}")
-@pytest.mark.parametrize("idle", Pace, ids=lambda pace: f"idle-{pace.name}")
+@pytest.mark.parametrize(
+    ("idle", "back_pressure"),
+    PAIRS,
+    ids=[f"idle-{idle.name}-back-pressure-{back.name}" for idle, back in PAIRS],
+)
 def test_shell_does_what_the_register_map_says(
     idle: Pace, back_pressure: Pace, build: Path
 ) -> None:

@@ -91,7 +91,7 @@ def test_the_sum_is_near_the_whole_and_not_all_of_it(library: Library, tmp_path:
     sampled = operands.load(OPERANDS)
     shallow = min(sampled.layers.items(), key=lambda layer: layer[1].act.shape[1])
     sampled = replace(sampled, layers=dict([shallow]))
-    entry = compose(replace(SMALL, rows=2, drain_rows=1), library, sampled, tmp_path, 1)
+    entry = compose(replace(SMALL, rows=2, cols=1, drain_rows=1), library, sampled, tmp_path, 1)
     assert set(entry["energy_fj"]) == {"W8", "W4", "W2", "idle"}
     for pair in (entry["area_um2"], *entry["energy_fj"].values()):
         # the control and the edges weigh more here, so that merged registers show

@@ -1,18 +1,16 @@
 """Our static timing against OpenSTA, and what OpenSTA is given."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from hw.config import ArrayConfig
 from synth import liberty, opensta, timing
 from synth.mapped import map_and_time
 from synth.netlist import Instance, Netlist
-from synth.sta import beyond, compared
+from synth.sta import app, beyond, compared
 
 TINY = Path(__file__).parent / "data" / "tiny.lib"
 
@@ -118,16 +116,11 @@ def test_a_difference_beyond_the_limit_is_a_line() -> None:
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
-    arguments: tuple[str, ...], message: str, tmp_path: Path
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = [*arguments, *(["--path"] if arguments else [])]
-    done = subprocess.run(
-        [sys.executable, "-m", "synth.sta", *given],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PATH": str(tmp_path)},
-    )
-    assert done.returncode == 2
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 2
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
