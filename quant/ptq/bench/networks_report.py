@@ -72,9 +72,11 @@ def markdown(document: Mapping[str, Any]) -> str:
         "",
         *_target(document["targets"]),
     ]
-    recipes = {cell["method"]: cell["recipe"] for cell in cells if "recipe" in cell}
-    lines += [f"{NAMES[name]}: {recipe}." for name, recipe in recipes.items()]
-    if "onnxruntime" in recipes:
+    recipes = dict.fromkeys(
+        (cell["method"], cell["model"], cell["recipe"]) for cell in cells if "recipe" in cell
+    )
+    lines += [f"{NAMES[name]}, {model}: {recipe}." for name, model, recipe in recipes]
+    if any(name == "onnxruntime" for name, _, _ in recipes):
         lines.append(
             "ONNX Runtime's quantiser offers 8 and 4 bit; its graph runs without fusion, since the "
             "fused 8-bit kernels saturate on processors without VNNI."

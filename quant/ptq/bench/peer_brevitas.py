@@ -7,7 +7,6 @@ array has them: per channel, symmetric, biases of 32 bit; activations of 8 bit p
 from __future__ import annotations
 
 import copy
-import os
 from typing import Any
 
 import torch
@@ -15,15 +14,13 @@ from torch import nn
 
 from quant.ptq.bench.peers import Task, main
 
-RECIPE = {
-    "weight_param_method": "stats",
-    "weight_narrow_range": False,
-    "act_param_method": "stats",
-    "act_quant_percentile": 99.999,
-    "act_order": True,
-    "bias_correction": True,
+RECIPES: dict[str, dict[str, Any]] = {
+    "resnet8": {"narrow_range": False, "bias_correction": True},
+    "dscnn": {"narrow_range": True, "bias_correction": False},
 }
-"""The best of those tried on validation images; see `docs/ptq-networks.md`."""
+"""The best of those tried at 3 bit on validation images: narrow or full range, steps by statistics
+or squared error, with act-order or without, with bias correction or without, layer by layer or on
+the graph (whose asymmetric activations break residual sums)."""
 
 
 def quantise(task: Task, bits: int) -> tuple[nn.Module, str]:
@@ -31,7 +28,7 @@ def quantise(task: Task, bits: int) -> tuple[nn.Module, str]:
     from brevitas.graph.quantize import preprocess_for_quantize
     from brevitas_examples.imagenet_classification.ptq import ptq_common
 
-    recipe: dict[str, Any] = RECIPE | eval_free(os.environ.get("BREVITAS_RECIPE", ""))
+    recipe = RECIPES[task.model]
     model = preprocess_for_quantize(
         copy.deepcopy(task.network), equalize_iters=0, equalize_merge_bias=False
     )
@@ -39,34 +36,29 @@ def quantise(task: Task, bits: int) -> tuple[nn.Module, str]:
     loader = [(batch, torch.zeros(len(batch))) for batch in task.batches()]
     quantised = ptq_common.quantize_model(
         model,
-        "fx",
+        "layerwise",
         weight_bit_width=bits,
         act_bit_width=8,
         bias_bit_width=32,
         weight_quant_granularity="per_channel",
-        act_quant_percentile=recipe["act_quant_percentile"],
+        act_quant_percentile=99.999,
         act_quant_type="asym",
         scale_factor_type="float_scale",
         quant_format="int",
-        weight_param_method=recipe["weight_param_method"],
-        weight_narrow_range=recipe["weight_narrow_range"],
-        act_param_method=recipe["act_param_method"],
+        weight_param_method="stats",
+        weight_narrow_range=recipe["narrow_range"],
+        act_param_method="stats",
         weight_quant_type="sym",
     )
     with torch.no_grad():
         quantised.eval()(loader[0][0])  # initialises quantisers, as in their example
     ptq_common.calibrate(loader, quantised)
-    ptq_common.apply_gptq(loader, quantised, act_order=recipe["act_order"])
+    ptq_common.apply_gptq(loader, quantised, act_order=True)
     if recipe["bias_correction"]:
         ptq_common.apply_bias_correction(loader, quantised)
-    return quantised.eval(), ", ".join(f"{k} {v}" for k, v in recipe.items())
-
-
-def eval_free(text: str) -> dict[str, Any]:
-    """Options as JSON, for trials; none if empty."""
-    import json
-
-    return dict(json.loads(text)) if text else {}
+    told = "narrow" if recipe["narrow_range"] else "full"
+    corrected = ", bias correction" if recipe["bias_correction"] else ""
+    return quantised.eval(), f"layer by layer, act-order, {told} range{corrected}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ docs/ptq-networks.json; on Linux the CPU build of torch):
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import sys
@@ -28,7 +27,6 @@ from torch import Tensor, nn
 
 from quant.data import Images, default_folder
 from quant.evaluate import accuracy
-from quant.network import WeightLayer
 from quant.ptq.network import CALIBRATION_IMAGES, calibration_images
 from quant.workbench import Source, Workbench
 
@@ -41,14 +39,17 @@ class Task:
 
     Parameters
     ----------
+    model : str
+        Its name.
     network : nn.Module
-        In float and evaluation mode, batch norms folded.
+        In float and evaluation mode; tools fold its batch norms themselves.
     images : float32 [N, C, H, W]
         Calibration images, those of our methods at the same seed.
     judged : Images
         Images that accuracies are told on.
     """
 
+    model: str
     network: nn.Module
     images: Tensor
     judged: Images
@@ -63,19 +64,6 @@ class Task:
         return accuracy(model, self.judged)
 
 
-def folded_model(bench: Workbench) -> nn.Module:
-    """Return a copy of the float network whose batch norms are folded into its layers."""
-    network = copy.deepcopy(bench.teacher)
-    for layer in bench.network.layers:
-        weight, bias = bench.network.folded()[layer.name]
-        module = network.get_submodule(layer.name)
-        assert isinstance(module, WeightLayer)
-        module.weight, module.bias = nn.Parameter(weight), nn.Parameter(bias)
-        if layer.norm is not None:
-            network.set_submodule(layer.norm, nn.Identity())
-    return network.eval()
-
-
 Quantise = Callable[[Task, int], tuple[nn.Module, str]]
 """A tool: returns what runs its network at a number of weight bits, and how it was asked."""
 
@@ -87,7 +75,8 @@ def main(packages: tuple[str, ...], quantise: Quantise) -> None:
     stdout, sys.stdout = sys.stdout, sys.stderr  # tools print what they like
     bench = Workbench(Source(model=model, weights=None, data=default_folder()))
     task = Task(
-        network=folded_model(bench),
+        model=model,
+        network=bench.teacher,
         images=calibration_images(bench.train_set, CALIBRATION_IMAGES, seed=int(seed)),
         judged=bench.images.validation if part == "validation" else bench.images.test,
     )
