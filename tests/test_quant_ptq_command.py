@@ -231,7 +231,10 @@ def test_a_stopped_run_goes_on_to_the_identical_result(
             "scheme must be one of per-layer-asymmetric, per-channel-symmetric, "
             "per-channel-asymmetric, not odd",
         ),
-        (("--model", "vgg:"), "model must be one of {known}, or module:factory, not vgg:"),
+        (
+            ("--model", "vgg:"),
+            "model must be one of {known}, or module:factory, or FILE.onnx, not vgg:",
+        ),
         (
             ("--map", "none.json"),
             "none.json: map must be readable, not: No such file or directory",

@@ -15,14 +15,21 @@ from quant.ptq.statistics import LayerStatistics, output_moments
 
 torch.set_num_threads(1)
 
-LAYERS = {
-    "plain": nn.Conv2d(4, 6, 3, padding=1),
-    "strided": nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(0, 1)),
-    "dilated": nn.Conv2d(4, 6, 3, padding=2, dilation=2),
-    "grouped": nn.Conv2d(4, 6, 3, groups=2),
-    "depthwise": nn.Conv2d(4, 4, 3, padding=1, groups=4),
-    "linear": nn.Linear(5, 3),
-}
+
+def _layers() -> dict[str, nn.Conv2d | nn.Linear]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return {
+            "plain": nn.Conv2d(4, 6, 3, padding=1),
+            "strided": nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(0, 1)),
+            "dilated": nn.Conv2d(4, 6, 3, padding=2, dilation=2),
+            "grouped": nn.Conv2d(4, 6, 3, groups=2),
+            "depthwise": nn.Conv2d(4, 4, 3, padding=1, groups=4),
+            "linear": nn.Linear(5, 3),
+        }
+
+
+LAYERS = _layers()
 
 
 def inputs_of(layer: nn.Module, count: int, seed: int = 0) -> Tensor:
