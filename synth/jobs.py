@@ -30,6 +30,8 @@ from synth.closure import sources_sha256
 
 CACHE = Path("build") / "synth"
 """Where commands keep finished jobs, below the working folder."""
+CONNECT_S = 10
+"""How long a cluster may take to answer."""
 
 
 class ClusterError(Exception):
@@ -153,7 +155,7 @@ class Runner:
                 "a cluster needs the package distributed: pip install distributed"
             ) from error
         try:
-            client = Client(self.cluster, timeout=10)  # type: ignore[no-untyped-call]
+            client = Client(self.cluster, timeout=CONNECT_S)  # type: ignore[no-untyped-call]
         except (OSError, ValueError, TimeoutError) as error:
             raise ClusterError(
                 f"cluster must be the address of a Dask scheduler, and {self.cluster} does not "

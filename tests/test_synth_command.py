@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from hw.precision import WeightMode
-from synth import liberty, operands
+from synth import candidates, liberty, operands
+from synth.__main__ import app
 from synth.command import (
     OPERANDS,
     BenchOptions,
@@ -21,13 +22,18 @@ from synth.command import (
 from synth.table import CostTable, complete
 
 
-def _synth(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "synth", *arguments], capture_output=True, text=True, check=False
-    )
+def _synth(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
 
 
-def test_small_array_becomes_a_table(tmp_path: Path) -> None:
+def _with_recipes(chosen: slice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try fewer recipes: what becomes of the netlists is the same for each of them."""
+    all_of_them = candidates.recipes
+    monkeypatch.setattr(candidates, "recipes", lambda *g, **more: all_of_them(*g, **more)[chosen])
+
+
+def test_small_array_becomes_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _with_recipes(slice(1, 3), monkeypatch)  # of both kinds of adders
     small = (
         "--rows",
         "2",
@@ -39,11 +45,13 @@ def test_small_array_becomes_a_table(tmp_path: Path) -> None:
         "1.6",
         "--products",
         "1500",
+        "--workers",
+        "0",
     )
     cache = tmp_path / "cache"
     written = (*small, "--name", "small", "--out", str(tmp_path), "--cache", str(cache))
     done = _synth(*written)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     table = CostTable.load(tmp_path / "small.json")
     array = complete(table.array)
     assert table.library.name == "NangateOpenCellLibrary"
@@ -82,25 +90,37 @@ def test_small_array_becomes_a_table(tmp_path: Path) -> None:
 )
 def test_bad_input_is_one_line_and_status_2(arguments: tuple[str, ...], message: str) -> None:
     done = _synth(*arguments)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_process_ends_with_that_line_and_status() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "synth", "--rows", "0"], capture_output=True, text=True, check=False
+    )
+    line = "synth: rows must be from 1 to 256, not 0\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
 def test_truncated_operands_are_one_line(tmp_path: Path) -> None:
     path = tmp_path / "cut.npz"
     path.write_bytes(Path("synth/operands/resnet8.npz").read_bytes()[:5000])
     done = _synth("--operands", str(path))
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert done.stderr.startswith(f"synth: {path}: must be an operand file (BadZipFile")
     assert done.stderr.count("\n") == 1
 
 
-def test_clock_that_no_recipe_meets_is_one_line_and_status_2(tmp_path: Path) -> None:
-    small = ("--rows", "2", "--cols", "2", "--lanes", "1", "--clock-ns", "0.3")
+def test_clock_that_no_recipe_meets_is_one_line_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_recipes(slice(1), monkeypatch)
+    small = ("--rows", "1", "--cols", "1", "--lanes", "1", "--clock-ns", "0.3", "--workers", "0")
     tables = tmp_path / "tables"
-    done = _synth(*small, "--out", str(tables), "--cache", str(tmp_path / "cache"))
-    assert done.returncode == 2
+    few = ("--products", "1200")
+    done = _synth(*small, *few, "--out", str(tables), "--cache", str(tmp_path / "cache"))
+    assert done.exit_code == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("synth: clock must be at least ")
     assert last.endswith(" ns; raise --clock-ns")

@@ -75,7 +75,10 @@ def test_another_argument_is_another_job_and_another_place_is_not(tmp_path: Path
     assert one.key == jobs(tmp_path / "elsewhere", range(1))[0].key
 
 
-def test_cluster_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
+def test_cluster_that_does_not_answer_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synth.jobs.CONNECT_S", 1)
     runner = Runner(store=Store(tmp_path), cluster="tcp://127.0.0.1:9")
     with pytest.raises(ClusterError, match=r"^cluster must be the address of a Dask scheduler"):
         runner.run(jobs(tmp_path / "log", range(1)), label="squares")
@@ -128,41 +131,55 @@ def slow_jobs(log: Path, numbers: range) -> list[Job]:
     ]
 
 
-def synth(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+KILLS = int(os.environ.get("SIGMAQUANT_KILLS", "3"))
+"""How often a table is killed; ``SIGMAQUANT_KILLS=10 pytest tests/test_synth_jobs.py``."""
+DRIVER = """
+from synth import __main__ as command, candidates
+
+recipes = candidates.recipes
+candidates.recipes = lambda *given, **more: recipes(*given, **more)[1:3]
+command.baselines = lambda config: {}
+command.app(prog_name="synth")
+"""
+"""``python -m synth`` with half the recipes, without INT8 arrays: as many kinds of jobs, fewer."""
+
+
+def synth(folder: Path) -> subprocess.Popen[bytes]:
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "synth", "--out", "tables", "--cache", "store", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    small = ("--rows", "1", "--cols", "1", "--lanes", "4", "--products", "1200", "--name", "small")
     return subprocess.Popen(
-        command,
+        [sys.executable, "-c", DRIVER, "--out", "tables", "--cache", "store", *small],
         cwd=folder,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
 
 
+def finished(folder: Path) -> set[str]:
+    """Jobs that a run has finished."""
+    return {path.name for path in (folder / "store").glob("*.json")}
+
+
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
-def test_killed_ten_times_the_table_is_the_same_to_the_last_byte(tmp_path: Path) -> None:
-    small = ("--rows", "1", "--cols", "1", "--lanes", "4", "--products", "1200", "--name", "small")
+def test_killed_again_and_again_the_table_is_the_same_to_the_last_byte(tmp_path: Path) -> None:
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert synth(undisturbed, *small).wait() == 0
-    moments = random.Random(1)
-    unfinished = 0
-    for _ in range(10):
-        running = synth(killed, *small)
-        time.sleep(moments.uniform(1.0, 6.0))
+    assert synth(undisturbed).wait() == 0
+    wanted = finished(undisturbed)
+    draw = random.Random(1)
+    for moment in sorted(draw.sample(range(len(wanted) - 4), KILLS)):
+        running = synth(killed)
+        while len(finished(killed)) <= moment:
+            assert running.poll() is None
+            time.sleep(0.02)
+        time.sleep(draw.uniform(0, 0.2))  # into the middle of the next jobs
         # the workers as well, as when a machine goes down
         os.killpg(running.pid, signal.SIGKILL)
-        stopped = running.wait() == -signal.SIGKILL
-        unfinished += stopped and not (killed / "tables" / "small.json").exists()
-    assert unfinished, "no run was killed before it had written its table"
-    assert synth(killed, *small).wait() == 0
+        assert running.wait() == -signal.SIGKILL
+        assert not (killed / "tables" / "small.json").exists()
+    assert synth(killed).wait() == 0
     tables = [folder / "tables" / "small.json" for folder in (undisturbed, killed)]
     assert tables[0].read_bytes() == tables[1].read_bytes()
-    stores = [
-        {path.name for path in (folder / "store").glob("*.json")}
-        for folder in (undisturbed, killed)
-    ]
-    assert stores[0] == stores[1]
+    assert finished(killed) == wanted
     assert json.loads(tables[0].read_text())["array"]["modules"]

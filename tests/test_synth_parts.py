@@ -9,20 +9,22 @@ import pytest
 import typer
 
 from hw.config import ArrayConfig, PEKind, Stage
-from synth import liberty, timing
+from synth import candidates, liberty, timing
 from synth.activity import Activity
 from synth.breakdown import Part, by_part, parts_of
 from synth.cells import Library
 from synth.characterise import characterise
 from synth.command import BenchOptions
+from synth.designs import designs
 from synth.drive import with_drivers
 from synth.energy import energy, energy_by_instance
-from synth.mapped import map_array
+from synth.mapped import STANDARD, map_array
 from synth.netlist import Net, Netlist
 from synth.parts import break_down, lines, macs_per_step
 from synth.parts import main as command
 from synth.plot_parts import COLOURS, plot_parts
 from synth.report import MODES
+from synth.yosys import map_to_cells
 
 OPERANDS = Path(__file__).parents[1] / "synth" / "operands" / "resnet8.npz"
 SMALL = ArrayConfig(rows=2, cols=2, lanes=8, group=4, drain_rows=1)
@@ -37,6 +39,11 @@ def library() -> Library:
 def modules(library: Library) -> dict[str, Netlist]:
     """Modules of a small array of bit pairs."""
     return map_array(SMALL, library)
+
+
+def _mapped(config: ArrayConfig, module: str, library: Library) -> Netlist:
+    """One module alone, mapped as `map_array` does."""
+    return map_to_cells(designs(config)[module], top=module, library=library, recipe=STANDARD)
 
 
 def _activity(netlist: Netlist) -> Activity:
@@ -100,7 +107,7 @@ def test_booth_digits_have_a_recoder_and_bit_pairs_have_none(
     library: Library, modules: dict[str, Netlist]
 ) -> None:
     booth = replace(SMALL, pe=PEKind.BOOTH_DIGIT)
-    edge = map_array(booth, library)["weight_edge"]
+    edge = _mapped(booth, "weight_edge", library)
     found = Counter(parts_of(edge, booth).values())
     assert found[Part.RECODER] >= 8 * 3, "a register below, and the gates of a digit, a lane"
     assert Part.RECODER not in parts_of(modules["weight_edge"], SMALL).values()
@@ -108,7 +115,7 @@ def test_booth_digits_have_a_recoder_and_bit_pairs_have_none(
 
 def test_without_a_register_of_the_sum_the_shifter_is_told_all_the_same(library: Library) -> None:
     bare = replace(SMALL, registers=(Stage.GROUP,), pe=PEKind.BOOTH_DIGIT)
-    netlist = map_array(bare, library)["pe"]
+    netlist = _mapped(bare, "pe", library)
     found = parts_of(netlist, bare)
     assert {Part.LANES, Part.TREE, Part.SHIFTER, Part.ACCUMULATOR} <= set(found.values())
     # every gate that the accumulator's own value reaches is the accumulator's
@@ -135,8 +142,12 @@ def test_what_is_no_module_is_refused(modules: dict[str, Netlist]) -> None:
         parts_of(replace(modules["pe"], top="other"), SMALL)
 
 
-def test_small_array_is_broken_down_and_drawn(library: Library, tmp_path: Path) -> None:
-    bench = BenchOptions(clock_ns=1.65, products=600, cache=tmp_path / "store", workers=2).bench()
+def test_small_array_is_broken_down_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # one netlist a module is enough to break down
+    monkeypatch.setattr(candidates, "recipes", lambda *given, **more: [STANDARD])
+    bench = BenchOptions(clock_ns=1.8, products=600, cache=tmp_path / "store", workers=0).bench()
     array = characterise(SMALL, bench).cost
     entry = {"area_um2": array.area_um2} | break_down(
         array, {mode: macs_per_step(SMALL, mode) for mode in MODES}
