@@ -40,7 +40,7 @@ def open_data(folder: Path, model: str) -> Data:
     ----------
     folder : Path
         Of photographs for a pretrained network, of IDX files for a shipped one; for a network of
-        the user's own, of photographs if it has folders in it.
+        the user's own, of photographs if it has folders and no IDX files in it.
     model : str
         Name of the network.
 
@@ -49,11 +49,15 @@ def open_data(folder: Path, model: str) -> Data:
     QuantError
         As `ImageData` and `PhotoData`.
     """
-    own = model not in SHIPPED and folder.is_dir()
+    own = model not in SHIPPED and folder.is_dir() and not _has_idx(folder)
     if model in PRETRAINED or (own and any(path.is_dir() for path in folder.iterdir())):
         classes = PRETRAINED[model].classes if model in PRETRAINED else None
         return PhotoData(folder, preprocessing(model), classes=classes)
     return ImageData(folder)
+
+
+def _has_idx(folder: Path) -> bool:
+    return any("-ubyte" in path.name for path in folder.iterdir())
 
 
 class PhotoData:
