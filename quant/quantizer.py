@@ -235,7 +235,8 @@ class ActQuantizer(nn.Module):
         x = x.clamp_min(0) if self.rectified else x
         if self.observing:
             flat = x.detach().flatten()
-            self.samples.append(flat[:: -(-flat.numel() // self.SAMPLE)])
+            # a view would keep the whole tensor in memory
+            self.samples.append(flat[:: -(-flat.numel() // self.SAMPLE)].clone())
         return x
 
     def set_bits(self, bits: int) -> None:
