@@ -118,6 +118,18 @@ def test_a_tensor_of_zeros_gets_a_grid(calibration: Calibration) -> None:
     assert grid.nearest(torch.zeros(2)).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("calibration", Calibration, ids=lambda calibration: calibration.value)
+@pytest.mark.parametrize("values", [(5.0, 6.0), (-6.0, -5.0), (1e-3, 1e-3)], ids=str)
+def test_values_away_from_zero_are_not_all_clipped(
+    calibration: Calibration, values: tuple[float, float]
+) -> None:
+    tensor = np.linspace(*values, 300, dtype=np.float32)
+    grid = act_range([tensor], calibration, 8)
+    found = grid.nearest(torch.from_numpy(tensor)).numpy()
+    assert np.abs(found - tensor).max() <= 0.2 * np.abs(tensor).max()
+    assert grid.nearest(torch.zeros(1)).tolist() == [0]
+
+
 def test_activation_gradient_passes_inside_the_range_only() -> None:
     x = torch.tensor([-1.0, 0.2, 0.9, 2.0], requires_grad=True)
     y = ActGrid.of(0.0, 1.0, 2).nearest(x)

@@ -128,20 +128,23 @@ def _squared_error(values: Values) -> Callable[[ActGrid], float]:
 
 def _divergence(values: Values) -> Callable[[ActGrid], float]:
     """KL divergence of a grid's histogram of the values from the histogram of the clipped ones."""
-    counts, borders = np.histogram(values, bins=BINS)
+    ends = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    counts, borders = np.histogram(values, bins=BINS, range=ends)
     middles = (borders[1:] + borders[:-1]) / 2
 
     def loss(grid: ActGrid) -> float:
         level = np.floor(middles / grid.step + 0.5).astype(np.int64) + grid.zero_point
         first, last = np.searchsorted(level, [0, 1 << grid.bits])
         inside, level = counts[first:last], level[first:last]
+        if not inside.any():  # all values lie away from 0, beyond this grid
+            return float("inf")
         clipped = inside.astype(np.float64)
         clipped[0] += counts[:first].sum()
         clipped[-1] += counts[last:].sum()
         taken = inside > 0
         spread = np.bincount(level, inside) / np.maximum(np.bincount(level, taken), 1)
         p = clipped / clipped.sum()
-        q = np.where(taken, spread[level], 0.0) / max(inside.sum(), 1) + _SMOOTHING
+        q = np.where(taken, spread[level], 0.0) / inside.sum() + _SMOOTHING
         return float((p[p > 0] * np.log(p[p > 0] / q[p > 0])).sum())
 
     return loss
