@@ -389,6 +389,14 @@ def test_fitted_steps_lower_the_error_of_every_channel() -> None:
     assert fitted(weight, statistics, eight) is eight
 
 
+def test_a_layer_of_one_step_has_one_step_and_one_zero_point(folder: Path) -> None:
+    run("--bits", "3", "--scheme", "per-layer-asymmetric")
+    tensors = load_file("run/quantised.safetensors")
+    for name in LAYERS:
+        assert len(set(tensors[f"{name}.scale"].tolist())) == 1
+        assert len(set(tensors[f"{name}.zero_point"].tolist())) == 1
+
+
 def test_adaround_of_groups_at_once_is_that_of_each() -> None:
     random = np.random.default_rng(1)
     weight = random.normal(size=(6, 9))

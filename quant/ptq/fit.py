@@ -21,7 +21,9 @@ FITTED_BITS = (3, 4)
 SHARES = (1.0, 0.9, 0.8, 0.7)
 
 
-def fitted(weight: Matrix, statistics: LayerStatistics, grid: WeightGrid) -> WeightGrid:
+def fitted(
+    weight: Matrix, statistics: LayerStatistics, grid: WeightGrid, *, shared: bool = False
+) -> WeightGrid:
     """Return the grid with the step of each channel that suits its inputs best.
 
     Parameters
@@ -31,30 +33,36 @@ def fitted(weight: Matrix, statistics: LayerStatistics, grid: WeightGrid) -> Wei
         Of the same layer; channels whose input was always 0 keep their step.
     grid : WeightGrid
         Of the M channels; zero points stay.
+    shared : bool
+        Whether the channels share one step, and so one share of it: that of least error in all.
     """
     if grid.range.bits not in FITTED_BITS:
         return grid
-    scale = grid.scale.copy()
+    scales = np.stack([grid.scale * share for share in SHARES])  # [shares, M]
+    scales = scales.astype(np.float32).astype(np.float64)
+    error = np.zeros_like(scales)
     outputs = len(weight) // statistics.groups
     for group, hessian in enumerate(statistics.hessian.numpy()):
         part = slice(group * outputs, (group + 1) * outputs)
         live = hessian.diagonal() > 0
         if live.any():
             within = hessian if live.all() else hessian[np.ix_(live, live)]
-            scale[part] = _best(weight[part][:, live], within, grid.rows(part))
+            error[:, part] = _errors(
+                weight[part][:, live], within, grid.rows(part), scales[:, part]
+            )
+    if shared:
+        error[:] = error.sum(axis=1, keepdims=True)
+    best = error.argmin(axis=0)  # the first, the whole range, where several are alike
+    scale: Matrix = scales[best, np.arange(len(weight))]
     return WeightGrid(range=grid.range, scale=scale, zero_point=grid.zero_point)
 
 
-def _best(weight: Matrix, hessian: Matrix, grid: WeightGrid) -> Matrix:
-    """Scales float64 [M] of least error; all shares of all rows go through one sweep."""
-    scales = np.concatenate([grid.scale * share for share in SHARES])
-    scales = scales.astype(np.float32).astype(np.float64)
-    zero_point = np.tile(grid.zero_point, len(SHARES))
-    wide = WeightGrid(range=grid.range, scale=scales, zero_point=zero_point)
-    rows = np.tile(weight, (len(SHARES), 1))
+def _errors(weight: Matrix, hessian: Matrix, grid: WeightGrid, scales: Matrix) -> Matrix:
+    """Output errors at some scales, float64 [shares, M] both; all go through one sweep."""
+    zero_point = np.tile(grid.zero_point, len(scales))
+    wide = WeightGrid(range=grid.range, scale=scales.flatten(), zero_point=zero_point)
+    rows = np.tile(weight, (len(scales), 1))
     integers = sensitivity(rows, hessian, wide, alternatives=0, repair=False)
     wrong = wide.values(integers) - rows
-    error = ((wrong @ hessian) * wrong).sum(axis=1).reshape(len(SHARES), -1)
-    best = error.argmin(axis=0)  # the first, the whole range, where several are alike
-    chosen: Matrix = scales.reshape(len(SHARES), -1)[best, np.arange(len(weight))]
-    return chosen
+    error: Matrix = ((wrong @ hessian) * wrong).sum(axis=1).reshape(scales.shape)
+    return error

@@ -42,8 +42,8 @@ class Recipe:
     scheme : WeightScheme
         Where weights share a step, and whether 0 is in the middle.
     steps : Steps
-        Whether each channel's step spans its weights or is fitted to the inputs
-        (`quant.ptq.fit`).
+        Whether each channel's step, or that of the layer, spans its weights or is fitted to the
+        inputs (`quant.ptq.fit`).
     act_bits : int, optional
         Width of activations; none leaves them in float.
     calibration : Calibration
