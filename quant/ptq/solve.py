@@ -62,7 +62,7 @@ def solve(
     began = time.process_time()
     if recipe.steps is Steps.FITTED:
         shared = recipe.scheme is WeightScheme.LAYER_ASYMMETRIC
-        grid = fitted(matrix(weight), statistics, grid, shared=shared)
+        grid = fitted(matrix(weight), statistics, grid, recipe.method, shared=shared)
     found = optimise(weight, statistics, grid, recipe.method)
     seconds = time.process_time() - began
     return Solution(
