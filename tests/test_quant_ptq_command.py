@@ -393,6 +393,14 @@ def test_fitted_steps_lower_the_error_of_every_channel(method: Method) -> None:
     assert fitted(weight, statistics, eight, method) is eight
 
 
+@pytest.mark.parametrize("scheme", ["per-channel-symmetric", "per-channel-asymmetric"])
+def test_the_narrow_range_leaves_the_most_negative_integer_out(folder: Path, scheme: str) -> None:
+    result = run("--bits", "2", "--scheme", scheme, "--range", "narrow")
+    assert result["recipe"]["narrow"] is True
+    tensors = load_file("run/quantised.safetensors")
+    assert min(int(tensors[f"{name}.weight"].min()) for name in LAYERS) == -1
+
+
 def test_a_layer_of_one_step_has_one_step_and_one_zero_point(folder: Path) -> None:
     run("--bits", "3", "--scheme", "per-layer-asymmetric")
     tensors = load_file("run/quantised.safetensors")

@@ -96,7 +96,8 @@ class ArrayFrame:
 
     def __init__(self, network: Network, bits: BitsByLayer, recipe: Recipe) -> None:
         self.network, self.bits, self.recipe = network, bits, recipe
-        self.module = QuantNetwork(network, {name: MODES[b] for name, b in bits.items()}).eval()
+        modes = {name: MODES[b] for name, b in bits.items()}
+        self.module = QuantNetwork(network, modes, narrow=recipe.narrow).eval()
         self._weights = {n: q.layer.weight.detach().clone() for n, q in self.module.quant_layers()}
         self._start = {name: self.state(name) for name in self._weights}
 
@@ -110,7 +111,7 @@ class ArrayFrame:
 
     def grid(self, name: str) -> WeightGrid:
         """Return the grid by the rule of `quant.quantizer.weight_scale`."""
-        integers = IntegerRange(bits=self.bits[name], narrow=False)
+        integers = IntegerRange(bits=self.bits[name], narrow=self.recipe.narrow)
         return WeightGrid.symmetric(matrix(self._weights[name]), integers)
 
     @torch.no_grad()
@@ -200,7 +201,7 @@ class FoldedFrame:
         self.bits, self.recipe = bits, recipe
         scheme = Scheme(
             weights=recipe.scheme,
-            integers=IntegerRange(bits=max(bits.values()), narrow=False),
+            integers=IntegerRange(bits=max(bits.values()), narrow=recipe.narrow),
             act_bits=recipe.act_bits,
             calibration=recipe.calibration,
             bias_correction=recipe.bias_correction,
@@ -219,7 +220,7 @@ class FoldedFrame:
 
     def grid(self, name: str) -> WeightGrid:
         """Return the grid of the scheme."""
-        integers = IntegerRange(bits=self.bits[name], narrow=False)
+        integers = IntegerRange(bits=self.bits[name], narrow=self.recipe.narrow)
         return weight_grid(matrix(self.weight(name)), self.recipe.scheme, integers)
 
     def put(self, name: str, weights: OptimisedWeights, shift: Tensor) -> None:
