@@ -104,7 +104,7 @@ def fit_activations(
     network.eval()
     for quantizer in quantizers:
         quantizer.observing = True
-        quantizer.samples = []
+        quantizer.forget()
     for images in calibration_batches(data, batches=batches, seed=seed):
         network(images.to(device))
     for quantizer in quantizers:

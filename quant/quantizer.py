@@ -214,10 +214,16 @@ class ActQuantizer(nn.Module):
     ----------
     bits : int
         Of its integers; to be changed by `set_bits`.
+    sample : int
+        Values kept per observed batch.
+    samples : list of float [n]
+        What was kept, by batch.
+    ends : list of (float, float)
+        Least and largest of all values, by batch.
     """
 
     SAMPLE = 1 << 16
-    """Values kept per observed batch, evenly strided."""
+    """Values kept per observed batch unless told otherwise, evenly strided."""
 
     def __init__(self, *, rectified: bool, fixed: ActRange | None = None) -> None:
         super().__init__()
@@ -226,7 +232,9 @@ class ActQuantizer(nn.Module):
         self.range = fixed
         self.bits = ACT_BITS
         self.observing = False
+        self.sample = self.SAMPLE
         self.samples: list[Tensor] = []
+        self.ends: list[tuple[float, float]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float to float of the same shape, rounded to the range's grid."""
@@ -235,8 +243,15 @@ class ActQuantizer(nn.Module):
         x = x.clamp_min(0) if self.rectified else x
         if self.observing:
             flat = x.detach().flatten()
-            self.samples.append(flat[:: -(-flat.numel() // self.SAMPLE)])
+            # a view would keep the whole tensor in memory
+            self.samples.append(flat[:: -(-flat.numel() // self.sample)].clone())
+            low, high = flat.aminmax()
+            self.ends.append((float(low), float(high)))
         return x
+
+    def forget(self) -> None:
+        """Drop what was observed."""
+        self.samples, self.ends = [], []
 
     def set_bits(self, bits: int) -> None:
         """Take as many bits from now on; the range covers the same interval."""
@@ -270,4 +285,4 @@ class ActQuantizer(nn.Module):
         high = float(values.kthvalue(rank).values)
         low = 0.0 if self.rectified else float(values.kthvalue(count - rank + 1).values)
         self.range = ActRange.of(low, high, self.bits)
-        self.samples = []
+        self.forget()

@@ -364,7 +364,8 @@ def test_no_batch_of_norms_has_a_single_image() -> None:
         assert min(len(part) for part in cut) >= 2
 
 
-def test_fitted_steps_lower_the_error_of_every_channel() -> None:
+@pytest.mark.parametrize("method", [Method.NEAREST, Method.SENSITIVITY])
+def test_fitted_steps_lower_the_error_of_every_channel(method: Method) -> None:
     random = np.random.default_rng(0)
     layer = torch.nn.Linear(40, 12, bias=False)
     statistics = LayerStatistics(layer)
@@ -375,18 +376,37 @@ def test_fitted_steps_lower_the_error_of_every_channel() -> None:
     hessian = statistics.hessian[0].numpy()
 
     def error(grid: WeightGrid) -> Any:
-        integers = sensitivity(weight, hessian, grid, alternatives=0, repair=False)
+        if method is Method.NEAREST:
+            integers = grid.nearest(grid.units(weight))
+        else:
+            integers = sensitivity(weight, hessian, grid, alternatives=0, repair=False)
         wrong = grid.values(integers) - weight
         return ((wrong @ hessian) * wrong).sum(axis=1)
 
     wide = WeightGrid.symmetric(weight, IntegerRange(bits=3, narrow=False))
-    found = fitted(weight, statistics, wide)
+    found = fitted(weight, statistics, wide, method)
     share = found.scale / wide.scale
     assert set(share.round(6)) <= set(SHARES)
     assert (error(found) <= error(wide)).all()
     assert error(found).sum() < 0.9 * error(wide).sum()
     eight = WeightGrid.symmetric(weight, IntegerRange(bits=8, narrow=False))
-    assert fitted(weight, statistics, eight) is eight
+    assert fitted(weight, statistics, eight, method) is eight
+
+
+@pytest.mark.parametrize("scheme", ["per-channel-symmetric", "per-channel-asymmetric"])
+def test_the_narrow_range_leaves_the_most_negative_integer_out(folder: Path, scheme: str) -> None:
+    result = run("--bits", "2", "--scheme", scheme, "--range", "narrow")
+    assert result["recipe"]["narrow"] is True
+    tensors = load_file("run/quantised.safetensors")
+    assert min(int(tensors[f"{name}.weight"].min()) for name in LAYERS) == -1
+
+
+def test_a_layer_of_one_step_has_one_step_and_one_zero_point(folder: Path) -> None:
+    run("--bits", "3", "--scheme", "per-layer-asymmetric")
+    tensors = load_file("run/quantised.safetensors")
+    for name in LAYERS:
+        assert len(set(tensors[f"{name}.scale"].tolist())) == 1
+        assert len(set(tensors[f"{name}.zero_point"].tolist())) == 1
 
 
 def test_adaround_of_groups_at_once_is_that_of_each() -> None:

@@ -271,6 +271,20 @@ def test_singular_hessians_are_damped_until_they_do(solver: Solver) -> None:
     assert error(found, weight, hessian, grid) < error(nearest, weight, hessian, grid)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", [(1, 1), (0, 2)])
+def test_hessians_that_are_not_finite_are_refused(value: float, place: tuple[int, int]) -> None:
+    hessian = np.eye(3)
+    hessian[place] = hessian[place[::-1]] = value
+    with pytest.raises(ValueError, match=r"^hessian must be finite, not infinite or NaN$"):
+        damped(hessian, 0.01, np.linalg.cholesky)
+
+
+def test_a_hessian_of_zeros_is_refused_as_no_damping_helps() -> None:
+    with pytest.raises(ValueError, match=r"^hessian must have a positive mean diagonal, not 0.0$"):
+        damped(np.zeros((2, 2)), 0.01, np.linalg.cholesky)
+
+
 def test_damping_grows_until_the_factorisation_succeeds() -> None:
     one = np.ones(5)
     tried = []

@@ -176,6 +176,19 @@ def test_weights_and_inputs_that_are_not_finite_are_named() -> None:
     )
 
 
+@pytest.mark.parametrize("method", [m for m in Method if m is not Method.NEAREST])
+def test_inputs_too_large_to_square_are_named(method: Method) -> None:
+    layer = nn.Linear(2, 2).double()
+    statistics = LayerStatistics(layer, "fc")
+    statistics.add(torch.tensor([[1e200, 1.0]], dtype=torch.float64))
+    with pytest.raises(QuantError) as error:
+        optimise(layer.weight, statistics, grid_of(layer, 4), method)
+    assert str(error.value) == (
+        "fc: mean square of the inputs must be finite, not infinite or NaN; check the network's "
+        "weights and the images"
+    )
+
+
 @pytest.mark.parametrize(
     ("padding", "mode"), [(1, "reflect"), ((2, 1), "circular"), ("same", "zeros"), (1, "replicate")]
 )

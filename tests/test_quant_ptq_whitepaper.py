@@ -11,9 +11,11 @@ from torch import nn
 from quant.data import ImageSet
 from quant.graph import Network, trace
 from quant.ptq.folded import FoldedLayer, FoldedNetwork, train_folded
+from quant.ptq.frames import frame_of
 from quant.ptq.grid import BITS, IntegerRange
 from quant.ptq.network import calibration_images
-from quant.ptq.ranges import ActGrid, Calibration, RangeQuantizer, act_range
+from quant.ptq.ranges import SAMPLE, ActGrid, Calibration, RangeQuantizer, act_range
+from quant.ptq.recipe import Norms, Recipe
 from quant.ptq.schemes import Scheme, WeightScheme, weight_grid
 from quant.qat import QatSettings
 
@@ -118,6 +120,18 @@ def test_a_tensor_of_zeros_gets_a_grid(calibration: Calibration) -> None:
     assert grid.nearest(torch.zeros(2)).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("calibration", Calibration, ids=lambda calibration: calibration.value)
+@pytest.mark.parametrize("values", [(5.0, 6.0), (-6.0, -5.0), (1e-3, 1e-3)], ids=str)
+def test_values_away_from_zero_are_not_all_clipped(
+    calibration: Calibration, values: tuple[float, float]
+) -> None:
+    tensor = np.linspace(*values, 300, dtype=np.float32)
+    grid = act_range([tensor], calibration, 8)
+    found = grid.nearest(torch.from_numpy(tensor)).numpy()
+    assert np.abs(found - tensor).max() <= 0.2 * np.abs(tensor).max()
+    assert grid.nearest(torch.zeros(1)).tolist() == [0]
+
+
 def test_activation_gradient_passes_inside_the_range_only() -> None:
     x = torch.tensor([-1.0, 0.2, 0.9, 2.0], requires_grad=True)
     y = ActGrid.of(0.0, 1.0, 2).nearest(x)
@@ -136,6 +150,30 @@ def test_quantiser_rectifies_and_passes_floats_until_it_is_fitted() -> None:
     quantizer.observing = False
     quantizer.fit(Calibration.MIN_MAX, 2)
     torch.testing.assert_close(quantizer(x), torch.tensor([0, 1 / 3, 1]))
+
+
+@pytest.mark.parametrize("calibration", [Calibration.MIN_MAX, Calibration.MOVING_AVERAGE])
+def test_ends_are_those_of_all_values_and_not_of_a_sample(calibration: Calibration) -> None:
+    x = torch.zeros(4 * SAMPLE)
+    x[1], x[2] = 5.0, -1.0  # between the values of the sample
+    quantizer = RangeQuantizer(rectified=False)
+    quantizer.observing = True
+    quantizer(x)
+    quantizer.fit(calibration, 8)
+    assert quantizer.grid == ActGrid.of(-1.0, 5.0, 8)
+
+
+@pytest.mark.parametrize("weights", list(WeightScheme)[:2], ids=lambda weights: weights.value)
+def test_ranges_are_chosen_from_every_image(weights: WeightScheme) -> None:
+    conv = nn.Conv2d(3, 2, 1, bias=False).requires_grad_(False)
+    conv.weight.fill_(1.0)
+    model = nn.Sequential(conv, nn.AvgPool2d(224), nn.Flatten())
+    network = trace(model.eval(), torch.zeros(1, 3, 224, 224))
+    images = torch.zeros(1, 3, 224, 224).expand(17 * 13, -1, -1, -1).clone()
+    images[-1] = 1.0  # in the last of 17 batches
+    frame = frame_of(network, {"0": 8}, Recipe(scheme=weights, norms=Norms.KEPT))
+    frame.finish(images)
+    assert float(frame.module(images[-1:]).detach().max()) == pytest.approx(3.0, abs=0.05)
 
 
 def test_a_width_of_activations_that_is_not_known_is_refused() -> None:

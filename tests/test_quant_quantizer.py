@@ -149,3 +149,12 @@ def test_the_image_keeps_its_pixels_as_integers() -> None:
     pixels = np.arange(256, dtype=np.uint8)
     x = torch.from_numpy(pixels).float() / 255
     assert quantise_activation(x, IMAGE_RANGE).tolist() == pixels.tolist()
+
+
+def test_a_sample_does_not_keep_the_whole_batch_in_memory() -> None:
+    quantizer = ActQuantizer(rectified=False)
+    quantizer.observing = True
+    quantizer(torch.rand(4 * ActQuantizer.SAMPLE))
+    (sample,) = quantizer.samples
+    assert sample.numel() == ActQuantizer.SAMPLE
+    assert sample.untyped_storage().nbytes() == sample.numel() * sample.element_size()

@@ -53,6 +53,9 @@ def main(
         str,
         typer.Option(help="per-channel-symmetric, per-channel-asymmetric or per-layer-asymmetric"),
     ] = "per-channel-symmetric",
+    range: Annotated[
+        str, typer.Option(help="of weights: full, or narrow without the most negative integer")
+    ] = "full",
     steps: Annotated[str, typer.Option(help="of weights: fitted or min-max")] = "fitted",
     norms: Annotated[str, typer.Option(help="batch norms: matched or kept")] = "matched",
     bias_correction: Annotated[

@@ -16,14 +16,17 @@ from quant.ptq.folded import FoldedLayer, FoldedNetwork
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.norms import match_norms, parts
 from quant.ptq.optimise import OptimisedWeights, matrix
-from quant.ptq.ranges import RangeQuantizer, act_range
+from quant.ptq.ranges import SAMPLE, RangeQuantizer, act_range
 from quant.ptq.recipe import ACT_BITS, BitsByLayer, Norms, Recipe
 from quant.ptq.schemes import Scheme, weight_grid
 from quant.ptq.statistics import LayerStatistics, output_moments
 from quant.quantizer import ActQuantizer, ActRange
 
-MOST_BATCHES = 16
-"""Batches that activation ranges are chosen from, at most."""
+OBSERVED = 32
+"""Images of a batch that activation ranges are chosen from: 512 make a moving average of 16."""
+
+FULL_SAMPLES = 16
+"""Batches of which quantisers keep a sample of the usual size; of more they keep less each."""
 
 MODES = {2: WeightMode.W2, 3: WeightMode.W4, 4: WeightMode.W4, 6: WeightMode.W6, 8: WeightMode.W8}
 """Precision at which the array runs integers of so many bits: it has none of 3 bit."""
@@ -93,7 +96,8 @@ class ArrayFrame:
 
     def __init__(self, network: Network, bits: BitsByLayer, recipe: Recipe) -> None:
         self.network, self.bits, self.recipe = network, bits, recipe
-        self.module = QuantNetwork(network, {name: MODES[b] for name, b in bits.items()}).eval()
+        modes = {name: MODES[b] for name, b in bits.items()}
+        self.module = QuantNetwork(network, modes, narrow=recipe.narrow).eval()
         self._weights = {n: q.layer.weight.detach().clone() for n, q in self.module.quant_layers()}
         self._start = {name: self.state(name) for name in self._weights}
 
@@ -107,7 +111,7 @@ class ArrayFrame:
 
     def grid(self, name: str) -> WeightGrid:
         """Return the grid by the rule of `quant.quantizer.weight_scale`."""
-        integers = IntegerRange(bits=self.bits[name], narrow=False)
+        integers = IntegerRange(bits=self.bits[name], narrow=self.recipe.narrow)
         return WeightGrid.symmetric(matrix(self._weights[name]), integers)
 
     @torch.no_grad()
@@ -176,8 +180,8 @@ class ArrayFrame:
                     "other images"
                 )
             samples = [sample.numpy() for sample in quantizer.samples]
-            quantizer.samples = []
-            grid = act_range(samples, self.recipe.calibration, ACT_BITS)
+            grid = act_range(samples, self.recipe.calibration, ACT_BITS, ends=quantizer.ends)
+            quantizer.forget()
             quantizer.range = ActRange(scale=grid.step, zero_point=grid.zero_point)
 
 
@@ -197,7 +201,7 @@ class FoldedFrame:
         self.bits, self.recipe = bits, recipe
         scheme = Scheme(
             weights=recipe.scheme,
-            integers=IntegerRange(bits=max(bits.values()), narrow=False),
+            integers=IntegerRange(bits=max(bits.values()), narrow=recipe.narrow),
             act_bits=recipe.act_bits,
             calibration=recipe.calibration,
             bias_correction=recipe.bias_correction,
@@ -216,7 +220,7 @@ class FoldedFrame:
 
     def grid(self, name: str) -> WeightGrid:
         """Return the grid of the scheme."""
-        integers = IntegerRange(bits=self.bits[name], narrow=False)
+        integers = IntegerRange(bits=self.bits[name], narrow=self.recipe.narrow)
         return weight_grid(matrix(self.weight(name)), self.recipe.scheme, integers)
 
     def put(self, name: str, weights: OptimisedWeights, shift: Tensor) -> None:
@@ -254,12 +258,14 @@ class FoldedFrame:
 def _observe(
     module: nn.Module, quantizers: Iterable[ActQuantizer | RangeQuantizer], images: Tensor
 ) -> None:
-    """Let quantisers see what a network, weights quantised, computes in float."""
+    """Let quantisers see what a network, weights quantised, computes in float of all images."""
     run: Callable[[Tensor], object] = module.eval()
-    chosen = list(quantizers)
+    chosen, batches = list(quantizers), parts(images, OBSERVED)
     for quantizer in chosen:
         quantizer.observing = True
-    for batch in parts(images)[:MOST_BATCHES]:
+        quantizer.sample = min(SAMPLE, SAMPLE * FULL_SAMPLES // len(batches))
+    for batch in batches:
         run(batch)
     for quantizer in chosen:
         quantizer.observing = False
+        quantizer.sample = SAMPLE

@@ -35,11 +35,15 @@ def damped(hessian: Matrix, damping: float, factorise: Callable[[Matrix], Result
     Raises
     ------
     ValueError
-        If `damping` is negative or not finite.
+        If `damping` is negative or not finite, or the matrix is not finite or all 0.
     """
     if not 0 <= damping < np.inf:
         raise ValueError(f"damping must be at least 0 and finite, not {damping}")
+    if not np.isfinite(hessian).all():
+        raise ValueError("hessian must be finite, not infinite or NaN")
     mean = float(hessian.diagonal().mean())
+    if mean <= 0:
+        raise ValueError(f"hessian must have a positive mean diagonal, not {mean}")
     while True:
         definite = hessian.copy()
         definite.flat[:: len(definite) + 1] += damping * mean

@@ -92,7 +92,8 @@ def optimise(
     Raises
     ------
     QuantError
-        If a weight is not finite or, except for `Method.NEAREST`, no input was seen.
+        If a weight is not finite or, except for `Method.NEAREST`, no input was seen or the Hessian
+        is not finite.
     """
     if not bool(torch.isfinite(weight).all()):
         raise QuantError(
@@ -103,7 +104,7 @@ def optimise(
     integers = round_to_nearest(rows, grid)
     if method is not Method.NEAREST:
         outputs = len(rows) // statistics.groups
-        hessians = statistics.hessian.numpy()
+        hessians = _finite(statistics)
         whole_groups = np.all(hessians.diagonal(axis1=1, axis2=2) > 0, axis=1, keepdims=True)[:, 0]
         at_once = method is Method.ADAROUND and statistics.groups > 1 and whole_groups.any()
         if at_once:  # hundreds of depthwise channels, a loop of gradient steps each
@@ -120,6 +121,17 @@ def optimise(
                 integers[part, live] = solve(rows[part, live], hessian, grid.rows(part))
     whole = torch.from_numpy(integers.astype(np.int8)).reshape(weight.shape)
     return OptimisedWeights(integers=whole, grid=grid)
+
+
+def _finite(statistics: LayerStatistics) -> Matrix:
+    """Hessians of all groups, float64 [groups, K, K]; a QuantError if they are not finite."""
+    hessians: Matrix = statistics.hessian.numpy()
+    if not np.isfinite(hessians).all():
+        raise QuantError(
+            f"{statistics.name}: mean square of the inputs must be finite, not infinite or NaN; "
+            "check the network's weights and the images"
+        )
+    return hessians
 
 
 def matrix(weight: Tensor) -> Matrix:

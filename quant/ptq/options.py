@@ -23,6 +23,9 @@ Choice = TypeVar("Choice", bound=Enum)
 LEAST_IMAGES = 2
 """Calibration images: of a single one no variance can be told."""
 
+FULL, NARROW = "full", "narrow"
+"""Ranges of weights: with the most negative integer, and without."""
+
 IN_FLOAT = "float"
 """Stands for activations that are not quantised."""
 
@@ -39,6 +42,7 @@ class Options(BaseModel):
     act_calibration: str = Calibration.MIN_MAX.value
     act_bits: str = str(ACT_BITS)
     scheme: str = "per-channel-symmetric"
+    range: str = FULL
     steps: str = Steps.FITTED.value
     norms: str = Norms.MATCHED.value
     bias_correction: bool = False
@@ -77,9 +81,12 @@ class Options(BaseModel):
                 f"calibration must be at least {LEAST_IMAGES} images, not {self.calibration}: no "
                 "variance can be told from one; 512 are usual"
             )
+        if self.range not in (FULL, NARROW):
+            raise QuantError(f"range must be one of {FULL}, {NARROW}, not {self.range}")
         return Recipe(
             method=choice(Method, "method", self.method),
             scheme=choice(WeightScheme, "scheme", self.scheme),
+            narrow=self.range == NARROW,
             steps=choice(Steps, "steps", self.steps),
             act_bits=self._act_bits(),
             calibration=choice(Calibration, "act-calibration", self.act_calibration),

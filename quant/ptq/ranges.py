@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Values = NDArray[np.float32]
+Ends = tuple[float, float]
 
 PERCENTILE = 99.9
 DECAY = 0.9
@@ -22,7 +23,7 @@ SHARES = np.linspace(0.2, 1.0, 81)
 
 BINS = 2048
 SAMPLE = 1 << 16
-"""Values kept per observed batch, evenly strided."""
+"""Values kept per observed batch unless told otherwise, evenly strided."""
 
 _LEAST_STEP = 1e-12
 _SMOOTHING = 1e-9
@@ -77,13 +78,19 @@ class ActGrid:
         return inside + (torch.floor(inside / self.step + 0.5) * self.step - inside).detach()
 
 
-def act_range(batches: Sequence[Values], calibration: Calibration, bits: int) -> ActGrid:
+def act_range(
+    batches: Sequence[Values],
+    calibration: Calibration,
+    bits: int,
+    *,
+    ends: Sequence[Ends] | None = None,
+) -> ActGrid:
     """Choose the grid of a tensor.
 
     Parameters
     ----------
     batches : sequence of float32 [n]
-        Values of each observed batch, in order; none empty.
+        Values of each observed batch, or a sample of them, in order; none empty.
     calibration : Calibration
         ``min-max``: of all values; ``moving-average``: of the batches' minima and maxima, the past
         weighted by `DECAY` (arXiv 1806.08342, section 3.1.1); ``percentile``: between the
@@ -92,13 +99,15 @@ def act_range(batches: Sequence[Values], calibration: Calibration, bits: int) ->
         one, after TensorRT's calibration (Migacz, GTC 2017). Parts shrink both ends alike: ours.
     bits : int
         Width.
+    ends : sequence of (float, float), optional
+        Minimum and maximum of each batch; those of a sample fall short. Percentile, squared error
+        and divergence are always those of the sample.
     """
     values = np.concatenate(batches)
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    ends = ends or [(float(batch.min()), float(batch.max())) for batch in batches]
+    low, high = min(0.0, *(end[0] for end in ends)), max(0.0, *(end[1] for end in ends))
     if calibration is Calibration.MOVING_AVERAGE:
-        low, high = (
-            _averaged([float(end(batch)) for batch in batches]) for end in (np.min, np.max)
-        )
+        low, high = (_averaged(end) for end in zip(*ends, strict=True))
     elif calibration is Calibration.PERCENTILE:
         low, high = (
             float(np.percentile(values, share, method="nearest"))
@@ -128,20 +137,23 @@ def _squared_error(values: Values) -> Callable[[ActGrid], float]:
 
 def _divergence(values: Values) -> Callable[[ActGrid], float]:
     """KL divergence of a grid's histogram of the values from the histogram of the clipped ones."""
-    counts, borders = np.histogram(values, bins=BINS)
+    ends = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    counts, borders = np.histogram(values, bins=BINS, range=ends)
     middles = (borders[1:] + borders[:-1]) / 2
 
     def loss(grid: ActGrid) -> float:
         level = np.floor(middles / grid.step + 0.5).astype(np.int64) + grid.zero_point
         first, last = np.searchsorted(level, [0, 1 << grid.bits])
         inside, level = counts[first:last], level[first:last]
+        if not inside.any():  # all values lie away from 0, beyond this grid
+            return float("inf")
         clipped = inside.astype(np.float64)
         clipped[0] += counts[:first].sum()
         clipped[-1] += counts[last:].sum()
         taken = inside > 0
         spread = np.bincount(level, inside) / np.maximum(np.bincount(level, taken), 1)
         p = clipped / clipped.sum()
-        q = np.where(taken, spread[level], 0.0) / max(inside.sum(), 1) + _SMOOTHING
+        q = np.where(taken, spread[level], 0.0) / inside.sum() + _SMOOTHING
         return float((p[p > 0] * np.log(p[p > 0] / q[p > 0])).sum())
 
     return loss
@@ -164,19 +176,23 @@ class RangeQuantizer(nn.Module):
         self.fixed = grid is not None
         self.grid = grid
         self.observing = False
+        self.sample = SAMPLE
         self.batches: list[Values] = []
+        self.ends: list[Ends] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float to float of the same shape."""
         x = x.clamp_min(0) if self.rectified else x
         if self.observing and not self.fixed:
             flat = x.detach().flatten()
-            self.batches.append(flat[:: -(-flat.numel() // SAMPLE)].numpy().copy())
+            self.batches.append(flat[:: -(-flat.numel() // self.sample)].numpy().copy())
+            low, high = flat.aminmax()
+            self.ends.append((float(low), float(high)))
             return x
         return x if self.grid is None else self.grid.nearest(x)
 
     def fit(self, calibration: Calibration, bits: int) -> None:
         """Choose the grid from what was observed."""
         if self.batches:
-            self.grid = act_range(self.batches, calibration, bits)
-            self.batches = []
+            self.grid = act_range(self.batches, calibration, bits, ends=self.ends)
+            self.batches, self.ends = [], []

@@ -41,9 +41,11 @@ class Recipe:
         How integers are chosen.
     scheme : WeightScheme
         Where weights share a step, and whether 0 is in the middle.
+    narrow : bool
+        Whether weights leave their most negative integer unused.
     steps : Steps
-        Whether each channel's step spans its weights or is fitted to the inputs
-        (`quant.ptq.fit`).
+        Whether each channel's step, or that of the layer, spans its weights or is fitted to the
+        inputs (`quant.ptq.fit`).
     act_bits : int, optional
         Width of activations; none leaves them in float.
     calibration : Calibration
@@ -59,6 +61,7 @@ class Recipe:
 
     method: Method = Method.SENSITIVITY
     scheme: WeightScheme = WeightScheme.CHANNEL_SYMMETRIC
+    narrow: bool = False
     steps: Steps = Steps.FITTED
     act_bits: int | None = ACT_BITS
     calibration: Calibration = Calibration.MIN_MAX

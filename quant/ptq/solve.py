@@ -12,6 +12,7 @@ from quant.ptq.fit import fitted
 from quant.ptq.grid import WeightGrid
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise, output_error
 from quant.ptq.recipe import Recipe, Steps
+from quant.ptq.schemes import WeightScheme
 from quant.ptq.statistics import LayerStatistics
 
 
@@ -60,7 +61,8 @@ def solve(
     nearest = optimise(weight, statistics, grid, Method.NEAREST)
     began = time.process_time()
     if recipe.steps is Steps.FITTED:
-        grid = fitted(matrix(weight), statistics, grid)
+        shared = recipe.scheme is WeightScheme.LAYER_ASYMMETRIC
+        grid = fitted(matrix(weight), statistics, grid, recipe.method, shared=shared)
     found = optimise(weight, statistics, grid, recipe.method)
     seconds = time.process_time() - began
     return Solution(
