@@ -1,8 +1,10 @@
 """`python -m quant.ptq`: files, resumption, refusals; norms, steps and AdaRound of groups."""
 
 import gzip
+import importlib
 import json
 import struct
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -212,6 +214,55 @@ def test_a_stopped_run_goes_on_to_the_identical_result(
     assert all(others[name].equal(tensors[name]) for name in tensors)
 
 
+def stop_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start a run that Ctrl-C stops before it writes a step, in the folder `other`."""
+    write = Journal.write
+
+    def stopping(self: Journal, name: str, asked: Mapping[str, Any], entry: Entry) -> None:
+        if name == step:
+            raise KeyboardInterrupt
+        write(self, name, asked, entry)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "write", stopping)
+        given = ("--model", "small_net:small", "--data", "data", "--out", "other")
+        assert start(*given, "--calibration", "64")[0] == 130
+
+
+OTHER_STEP = (
+    "other/state/{}.safetensors: must be a step of this very search, not of another one or of "
+    "another version; delete the folder and start anew\n"
+)
+
+
+def test_a_run_does_not_go_on_with_other_weights(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at("layer-fc", monkeypatch)
+    sys.modules.pop("small_net")
+    Path("small_net.py").write_text(NETWORK.replace("-1.2", "-1.25"))
+    importlib.invalidate_caches()
+    assert start("--resume", "other") == (2, OTHER_STEP.format("layer-conv"))
+    sys.modules.pop("small_net")
+
+
+def test_a_run_does_not_end_with_the_accuracy_of_other_test_images(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quant.ptq.result.write_results", stopped)
+    given = ("--model", "small_net:small", "--data", "data", "--out", "other")
+    assert start(*given, "--calibration", "64")[0] == 130
+    path = Path("data/t10k-labels-idx1-ubyte.gz")
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[-1] = (content[-1] + 1) % 10
+    path.write_bytes(gzip.compress(bytes(content)))
+    assert start("--resume", "other") == (2, "test images\n" + OTHER_STEP.format("test"))
+
+
+def stopped(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
@@ -276,8 +327,6 @@ def test_a_map_of_other_layers_is_refused(folder: Path) -> None:
 
 
 def test_weights_that_are_nan_are_refused(folder: Path) -> None:
-    import sys
-
     sys.modules.pop("small_net", None)
     state = {k: v.contiguous() for k, v in build("resnet8").state_dict().items()}
     state["block1.conv1.weight"][0, 0, 0, 0] = float("nan")
