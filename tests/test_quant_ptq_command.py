@@ -164,6 +164,15 @@ def test_what_the_array_cannot_run_is_told(
     assert not Path("run/integer").exists()
 
 
+def test_no_integer_network_of_an_earlier_run_is_left(folder: Path) -> None:
+    run()
+    assert Path("run/integer").is_dir()
+    assert Path("run/network.safetensors").is_file()
+    run("--scheme", "per-channel-asymmetric")
+    assert not Path("run/integer").exists()
+    assert not Path("run/network.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     "options",
     [(), ("--sequential",), ("--sequential", "--scheme", "per-channel-asymmetric")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +23,7 @@ from quant.ptq.recipe import Recipe
 from quant.ptq.run import Outcome
 from quant.ptq.schemes import WeightScheme
 from quant.ptq.solve import Solution
-from quant.result import NETWORK, PACKAGES, write_integers
+from quant.result import INTEGER_FOLDER, NETWORK, PACKAGES, write_integers
 from quant.workbench import Workbench
 
 RECORD_BYTES = 8
@@ -41,9 +42,15 @@ class Run:
 def write_results(
     bench: Workbench, options: Options, recipe: Recipe, outcome: Outcome, *, command: str
 ) -> dict[str, Any]:
-    """Write all files of a run; returns the content of result.json."""
+    """Write all files of a run, in place of an earlier one's; returns the content of result.json.
+
+    What this run does not have, an integer network or a network for the array, is not left over
+    from an earlier run in the folder either.
+    """
     result = result_of(bench, options, recipe, outcome, command=command)
     out = options.folder
+    shutil.rmtree(out / INTEGER_FOLDER, ignore_errors=True)
+    (out / f"{NETWORK}.safetensors").unlink(missing_ok=True)
     about = {"model": options.model, "seed": str(options.seed)}
     module = outcome.frame.module
     if outcome.in_integers:
