@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from hw.precision import WeightMode
+from quant.catalogue import MODELS
 from quant.export import check, read_integers
 from quant.graph import trace
 from quant.journal import Entry, Journal
@@ -223,7 +224,7 @@ def test_a_stopped_run_goes_on_to_the_identical_result(
     assert all(others[name].equal(tensors[name]) for name in tensors)
 
 
-def stop_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def stop_at(step: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     """Start a run that Ctrl-C stops before it writes a step, in the folder `other`."""
     write = Journal.write
 
@@ -235,7 +236,7 @@ def stop_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Journal, "write", stopping)
         given = ("--model", "small_net:small", "--data", "data", "--out", "other")
-        assert start(*given, "--calibration", "64")[0] == 130
+        assert start(*given, "--calibration", "64", *options)[0] == 130
 
 
 OTHER_STEP = (
@@ -272,6 +273,22 @@ def stopped(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_run_does_not_go_on_without_its_map(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("bits.json").write_text(json.dumps(dict.fromkeys(LAYERS, 4)))
+    stop_at("layer-conv", monkeypatch, "--map", "bits.json")
+    Path("bits.json").unlink()
+    line = "bits.json: must be as it was when the run began; start anew\n"
+    assert start("--resume", "other") == (2, line)
+
+
+def test_help_names_every_network() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}, color=False).stdout
+    text = " ".join(shown.replace("│", " ").split())
+    assert f"{', '.join(MODELS)}, module:factory of your own, or FILE.onnx" in text
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
@@ -284,6 +301,11 @@ def stopped(*_: Any, **__: Any) -> None:
         (
             ("--method", "best"),
             "method must be one of nearest, gptq, act-order, sensitivity, obq, adaround, not best",
+        ),
+        (("--seed", "-1"), "seed must be at least 0, not -1"),
+        (
+            ("--weights", "none.pt"),
+            "none.pt: weights must be a file, and there is none of this name",
         ),
         (("--act-bits", "9"), "act-bits must be from 2 to 8, or float, not 9"),
         (
@@ -314,8 +336,6 @@ def stopped(*_: Any, **__: Any) -> None:
 def test_a_wrong_option_is_refused_in_one_line(
     folder: Path, options: tuple[str, ...], line: str
 ) -> None:
-    from quant.catalogue import MODELS
-
     fixed = () if "--resume" in options else ("--data", "data")
     status, told = start(*fixed, *options)
     assert (status, told) == (2, line.replace("{known}", ", ".join(MODELS)) + "\n")
