@@ -33,6 +33,7 @@ from quant.ptq.layerwise import collected
 from quant.ptq.norms import batch_moments, match_norms, parts
 from quant.ptq.optimise import Method
 from quant.ptq.recipe import Norms, Recipe
+from quant.ptq.report import summary
 from quant.ptq.schemes import WeightScheme
 from quant.ptq.sensitivity import sensitivity
 from quant.ptq.solve import solve
@@ -118,6 +119,7 @@ def test_a_run_tells_every_layer_and_its_integers_are_those_of_the_array(folder:
     assert result["accuracy_of_integers"]
     assert result["packed_bytes"] == (72 + 72 + 1280) // 2 + 8 * (8 + 8 + 10)
     assert result["integer_network"]["packed_bytes"] == result["packed_bytes"]
+    assert result["array_packed_bytes"] == result["packed_bytes"]
     assert result["relative_size"] == 0.5
     check(Path("run"), None, Console(quiet=True))  # golden model = torch, and the accuracy
     assert not Path("run/state").exists()
@@ -132,6 +134,11 @@ def test_three_bits_run_on_the_array_as_four(folder: Path) -> None:
     result = run("--map", "bits.json")
     assert result["allocation"] == {"conv": 8, "depthwise": 3, "fc": 2}
     assert result["packed_bytes"] == 72 + 27 + 320 + 8 * 26
+    assert result["array_packed_bytes"] == 72 + 36 + 320 + 8 * 26
+    assert result["integer_network"]["packed_bytes"] == result["array_packed_bytes"]
+    assert summary(result, Path("run"))[2] == (
+        "636 bytes as the array packs them, weights of 3 bit as 4"
+    )
     network = read_integers(Path("run"))
     assert {c.name: c.weight_bits for c in network.graph.convs} == {
         "conv": 8,

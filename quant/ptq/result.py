@@ -18,6 +18,7 @@ from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork
 from quant.models import WEIGHTS_FOLDER
 from quant.pretrained import weights_file
+from quant.ptq.frames import MODES
 from quant.ptq.options import Options
 from quant.ptq.recipe import Recipe
 from quant.ptq.run import Outcome
@@ -101,7 +102,7 @@ def tensors(outcome: Outcome) -> dict[str, Tensor]:
 
 
 def packed_bytes(solution: Solution, bits: int) -> int:
-    """Bytes of a layer's packed weights and of its records, 8 a channel."""
+    """Bytes of a layer's weights, packed at `bits` each, and of its records, 8 a channel."""
     weight = solution.weights.integers
     return -(-weight.numel() * bits // 8) + RECORD_BYTES * len(weight)
 
@@ -109,7 +110,11 @@ def packed_bytes(solution: Solution, bits: int) -> int:
 def result_of(
     bench: Workbench, options: Options, recipe: Recipe, outcome: Outcome, *, command: str
 ) -> dict[str, Any]:
-    """Return the content of result.json; ``searched`` stands for the network of the run."""
+    """Return the content of result.json; ``searched`` stands for the network of the run.
+
+    ``packed_bytes`` counts weights at the bits that were asked for, ``array_packed_bytes`` at those
+    that the array stores: it has no precision of 3 bit and packs such weights as 4.
+    """
     bits, solutions = outcome.bits, outcome.solutions
     sizes = {name: s.weights.integers.numel() for name, s in solutions.items()}
     size_bits = sum(sizes[name] * bits[name] for name in sizes)
@@ -130,6 +135,9 @@ def result_of(
         "relative_size": size_bits / (8 * sum(sizes.values())),
         "size_bits": size_bits,
         "packed_bytes": sum(packed_bytes(s, bits[name]) for name, s in solutions.items()),
+        "array_packed_bytes": sum(
+            packed_bytes(s, MODES[bits[name]].bits) for name, s in solutions.items()
+        ),
         "accuracy": {"float": outcome.float_test, "searched": outcome.test},
         "accuracy_of_integers": outcome.in_integers,
         "layers": [
