@@ -95,6 +95,7 @@ def measure_all(
     return {
         **about("quant.ptq.bench", options),
         "repeats": REPEATS,
+        "most_minutes": most_seconds / 60,
         "wide_network": f"{SETTINGS}, {TRAIN_IMAGES} images",
         "targets": targets(cells),
         "cells": cells,

@@ -176,10 +176,10 @@ def _obq(
             key: total[key] + value if key in total else value
             for key, value in entry.values.items()
         }
-        if total["seconds"] / total["rows"] * case.rows > most_seconds:
-            total["extrapolated_seconds"] = total["seconds"] / total["rows"] * case.rows
-            if total["seconds"] > LEAST_SECONDS:
-                break
+        whole = total["seconds"] / total["rows"] * case.rows
+        if part.stop < case.rows and whole > most_seconds and total["seconds"] > LEAST_SECONDS:
+            total["extrapolated_seconds"] = whole
+            break
     return total
 
 
