@@ -114,7 +114,7 @@ def test_targets_and_their_words_follow_from_the_cells() -> None:
         "at worst; with OBQ's update out of place, as in the authors' code, 800 at least "
     ) in text
     assert "Error at most act-order's in 2 of 3 cells, at most OBQ's in 1.\n" in text
-    assert "~: OBQ would have taken over 10 minutes;" in text
+    assert "~: OBQ would have taken over 10 min;" in text
     assert text.count("| ~700 (2 rows) |") == 1
     assert "met in all 1 cells" in markdown(
         document | {"cells": cells[2:], "targets": targets(cells[2:])}

@@ -74,7 +74,7 @@ def markdown(document: Mapping[str, Any]) -> str:
             f"Seconds: processor time, the least of {document['repeats']} runs taken in turn "
             "(OBQ, AdaRound: one run); the median is in the JSON file.",
             "~: OBQ would have taken over "
-            f"{document['most_minutes']:g} minutes; seconds are extrapolated from the rows done, "
+            f"{document['most_minutes']:g} min; seconds are extrapolated from the rows done, "
             "the error is that of these rows, and the last column has ours on the same rows.",
             "",
             *_table(cells),
