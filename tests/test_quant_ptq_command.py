@@ -19,7 +19,9 @@ from typer.testing import CliRunner
 
 from hw.precision import WeightMode
 from quant.catalogue import MODELS
+from quant.errors import QuantError
 from quant.export import check, read_integers
+from quant.factory import build_own
 from quant.graph import trace
 from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork, uniform_bits
@@ -27,6 +29,7 @@ from quant.models import build
 from quant.ptq.__main__ import main
 from quant.ptq.adaround import adaround
 from quant.ptq.fit import SHARES, fitted
+from quant.ptq.folded import FoldedNetwork
 from quant.ptq.frames import frame_of
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.layerwise import collected
@@ -34,10 +37,12 @@ from quant.ptq.norms import batch_moments, match_norms, parts
 from quant.ptq.optimise import Method
 from quant.ptq.recipe import Norms, Recipe
 from quant.ptq.report import summary
+from quant.ptq.run import Outcome, quantised
 from quant.ptq.schemes import WeightScheme
 from quant.ptq.sensitivity import sensitivity
 from quant.ptq.solve import solve
 from quant.ptq.statistics import LayerStatistics
+from quant.ptq.stored import rebuilt
 
 torch.set_num_threads(1)
 
@@ -170,6 +175,45 @@ def test_what_the_array_cannot_run_is_told(
     assert result["integer_network"] == {"folder": None, "reason": reason}
     assert not result["accuracy_of_integers"]
     assert not Path("run/integer").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--scheme", "per-channel-asymmetric"),
+        ("--scheme", "per-layer-asymmetric", "--bits", "8", "--act-bits", "6"),
+        ("--act-bits", "5", "--norms", "kept", "--bias-correction"),
+    ],
+    ids=["per-channel", "per-layer", "five-bit"],
+)
+def test_a_stored_network_of_any_scheme_gives_the_logits_of_the_run(
+    folder: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[Outcome] = []
+
+    def noted(*given: Any) -> Outcome:
+        outcomes.append(quantised(*given))
+        return outcomes[-1]
+
+    monkeypatch.setattr("quant.ptq.run.quantised", noted)
+    run(*options)
+    module = outcomes[0].frame.module
+    assert isinstance(module, FoldedNetwork)
+    stored = load_file("run/quantised.safetensors")
+    torch.manual_seed(1)
+    images = torch.randint(0, 256, (20, 1, 8, 8)) / 255
+    plain = build_own("small_net:small")
+    for parameter in plain.parameters():
+        parameter.data.normal_()  # only the operations are taken from it
+    found = rebuilt(trace(plain.eval(), images[:1]), stored)
+    with torch.no_grad():
+        assert torch.equal(found(images), module(images))
+    del stored["fc.gain"]
+    with pytest.raises(QuantError) as error:
+        rebuilt(trace(plain, images[:1]), stored)
+    assert str(error.value) == (
+        "tensors must be those of a scheme that the array does not run, not without 'fc.gain'"
+    )
 
 
 def test_no_integer_network_of_an_earlier_run_is_left(folder: Path) -> None:

@@ -18,12 +18,14 @@ from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork
 from quant.models import WEIGHTS_FOLDER
 from quant.pretrained import weights_file
+from quant.ptq.folded import FoldedNetwork
 from quant.ptq.frames import MODES
 from quant.ptq.options import Options
 from quant.ptq.recipe import Recipe
 from quant.ptq.run import Outcome
 from quant.ptq.schemes import WeightScheme
 from quant.ptq.solve import Solution
+from quant.ptq.stored import folded_tensors
 from quant.result import INTEGER_FOLDER, NETWORK, PACKAGES, write_integers
 from quant.workbench import Workbench
 
@@ -89,7 +91,9 @@ def tensors(outcome: Outcome) -> dict[str, Tensor]:
     -------
     dict
         ``<layer>.weight`` int8, ``<layer>.scale`` float32 [M], ``<layer>.zero_point`` int32 [M] and
-        ``<layer>.bits`` int32 [1], in the order of the float weights.
+        ``<layer>.bits`` int32 [1], in the order of the float weights; of a scheme that the array
+        does not run also what `quant.ptq.stored.folded_tensors` adds, so that `rebuilt` there gives
+        the network. One that it runs is in network.safetensors.
     """
     found: dict[str, Tensor] = {}
     for name, solution in outcome.solutions.items():
@@ -98,7 +102,8 @@ def tensors(outcome: Outcome) -> dict[str, Tensor]:
         found[f"{name}.scale"] = torch.from_numpy(grid.scale).float()
         found[f"{name}.zero_point"] = torch.from_numpy(grid.zero_point).int()
         found[f"{name}.bits"] = torch.tensor([outcome.bits[name]], dtype=torch.int32)
-    return found
+    module = outcome.frame.module
+    return found | folded_tensors(module) if isinstance(module, FoldedNetwork) else found
 
 
 def packed_bytes(solution: Solution, bits: int) -> int:
