@@ -35,8 +35,10 @@ from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.layerwise import collected
 from quant.ptq.norms import batch_moments, match_norms, parts
 from quant.ptq.optimise import Method
+from quant.ptq.options import Options
 from quant.ptq.recipe import Norms, Recipe
 from quant.ptq.report import summary
+from quant.ptq.result import weights_of
 from quant.ptq.run import Outcome, quantised
 from quant.ptq.schemes import WeightScheme
 from quant.ptq.sensitivity import sensitivity
@@ -214,6 +216,19 @@ def test_a_stored_network_of_any_scheme_gives_the_logits_of_the_run(
     assert str(error.value) == (
         "tensors must be those of a scheme that the array does not run, not without 'fc.gain'"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        (Options(model="net.onnx"), Path("net.onnx")),
+        (Options(model="net:make"), None),
+        (Options(model="net:make", weights=Path("a.pt")), Path("a.pt")),
+    ],
+    ids=["onnx", "factory", "file"],
+)
+def test_the_file_of_the_weights_is_told(options: Options, path: Path | None) -> None:
+    assert weights_of(options) == path
 
 
 def test_no_integer_network_of_an_earlier_run_is_left(folder: Path) -> None:

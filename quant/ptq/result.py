@@ -166,7 +166,7 @@ def result_of(
 
 
 def _provenance(bench: Workbench, options: Options, command: str) -> dict[str, Any]:
-    weights = _weights_path(options)
+    weights = weights_of(options)
     packages = (*PACKAGES, "scipy")
     return {
         "command": command,
@@ -179,7 +179,7 @@ def _provenance(bench: Workbench, options: Options, command: str) -> dict[str, A
     }
 
 
-def _weights_path(options: Options) -> Path | None:
+def weights_of(options: Options) -> Path | None:
     """File that the float weights came from; none of a network that brings its own."""
     if options.weights is not None or is_factory(options.model):
         return options.weights
