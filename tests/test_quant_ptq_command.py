@@ -1,8 +1,10 @@
 """`python -m quant.ptq`: files, resumption, refusals; norms, steps and AdaRound of groups."""
 
 import gzip
+import importlib
 import json
 import struct
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from hw.precision import WeightMode
+from quant.catalogue import MODELS
+from quant.errors import QuantError
 from quant.export import check, read_integers
+from quant.factory import build_own
 from quant.graph import trace
 from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork, uniform_bits
@@ -24,16 +29,22 @@ from quant.models import build
 from quant.ptq.__main__ import main
 from quant.ptq.adaround import adaround
 from quant.ptq.fit import SHARES, fitted
+from quant.ptq.folded import FoldedNetwork
 from quant.ptq.frames import frame_of
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.layerwise import collected
 from quant.ptq.norms import batch_moments, match_norms, parts
 from quant.ptq.optimise import Method
+from quant.ptq.options import Options
 from quant.ptq.recipe import Norms, Recipe
+from quant.ptq.report import summary
+from quant.ptq.result import weights_of
+from quant.ptq.run import Outcome, quantised
 from quant.ptq.schemes import WeightScheme
 from quant.ptq.sensitivity import sensitivity
 from quant.ptq.solve import solve
 from quant.ptq.statistics import LayerStatistics
+from quant.ptq.stored import rebuilt
 
 torch.set_num_threads(1)
 
@@ -115,6 +126,7 @@ def test_a_run_tells_every_layer_and_its_integers_are_those_of_the_array(folder:
     assert result["accuracy_of_integers"]
     assert result["packed_bytes"] == (72 + 72 + 1280) // 2 + 8 * (8 + 8 + 10)
     assert result["integer_network"]["packed_bytes"] == result["packed_bytes"]
+    assert result["array_packed_bytes"] == result["packed_bytes"]
     assert result["relative_size"] == 0.5
     check(Path("run"), None, Console(quiet=True))  # golden model = torch, and the accuracy
     assert not Path("run/state").exists()
@@ -129,6 +141,11 @@ def test_three_bits_run_on_the_array_as_four(folder: Path) -> None:
     result = run("--map", "bits.json")
     assert result["allocation"] == {"conv": 8, "depthwise": 3, "fc": 2}
     assert result["packed_bytes"] == 72 + 27 + 320 + 8 * 26
+    assert result["array_packed_bytes"] == 72 + 36 + 320 + 8 * 26
+    assert result["integer_network"]["packed_bytes"] == result["array_packed_bytes"]
+    assert summary(result, Path("run"))[2] == (
+        "636 bytes as the array packs them, weights of 3 bit as 4"
+    )
     network = read_integers(Path("run"))
     assert {c.name: c.weight_bits for c in network.graph.convs} == {
         "conv": 8,
@@ -160,6 +177,67 @@ def test_what_the_array_cannot_run_is_told(
     assert result["integer_network"] == {"folder": None, "reason": reason}
     assert not result["accuracy_of_integers"]
     assert not Path("run/integer").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--scheme", "per-channel-asymmetric"),
+        ("--scheme", "per-layer-asymmetric", "--bits", "8", "--act-bits", "6"),
+        ("--act-bits", "5", "--norms", "kept", "--bias-correction"),
+    ],
+    ids=["per-channel", "per-layer", "five-bit"],
+)
+def test_a_stored_network_of_any_scheme_gives_the_logits_of_the_run(
+    folder: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[Outcome] = []
+
+    def noted(*given: Any) -> Outcome:
+        outcomes.append(quantised(*given))
+        return outcomes[-1]
+
+    monkeypatch.setattr("quant.ptq.run.quantised", noted)
+    run(*options)
+    module = outcomes[0].frame.module
+    assert isinstance(module, FoldedNetwork)
+    stored = load_file("run/quantised.safetensors")
+    torch.manual_seed(1)
+    images = torch.randint(0, 256, (20, 1, 8, 8)) / 255
+    plain = build_own("small_net:small")
+    for parameter in plain.parameters():
+        parameter.data.normal_()  # only the operations are taken from it
+    found = rebuilt(trace(plain.eval(), images[:1]), stored)
+    with torch.no_grad():
+        assert torch.equal(found(images), module(images))
+    del stored["fc.gain"]
+    with pytest.raises(QuantError) as error:
+        rebuilt(trace(plain, images[:1]), stored)
+    assert str(error.value) == (
+        "tensors must be those of a scheme that the array does not run, not without 'fc.gain'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        (Options(model="net.onnx"), Path("net.onnx")),
+        (Options(model="net:make"), None),
+        (Options(model="net:make", weights=Path("a.pt")), Path("a.pt")),
+    ],
+    ids=["onnx", "factory", "file"],
+)
+def test_the_file_of_the_weights_is_told(options: Options, path: Path | None) -> None:
+    assert weights_of(options) == path
+
+
+def test_no_integer_network_of_an_earlier_run_is_left(folder: Path) -> None:
+    run()
+    assert Path("run/integer").is_dir()
+    assert Path("run/network.safetensors").is_file()
+    run("--scheme", "per-channel-asymmetric")
+    assert not Path("run/integer").exists()
+    assert not Path("run/network.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -212,6 +290,71 @@ def test_a_stopped_run_goes_on_to_the_identical_result(
     assert all(others[name].equal(tensors[name]) for name in tensors)
 
 
+def stop_at(step: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    """Start a run that Ctrl-C stops before it writes a step, in the folder `other`."""
+    write = Journal.write
+
+    def stopping(self: Journal, name: str, asked: Mapping[str, Any], entry: Entry) -> None:
+        if name == step:
+            raise KeyboardInterrupt
+        write(self, name, asked, entry)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "write", stopping)
+        given = ("--model", "small_net:small", "--data", "data", "--out", "other")
+        assert start(*given, "--calibration", "64", *options)[0] == 130
+
+
+OTHER_STEP = (
+    "other/state/{}.safetensors: must be a step of this very search, not of another one or of "
+    "another version; delete the folder and start anew\n"
+)
+
+
+def test_a_run_does_not_go_on_with_other_weights(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at("layer-fc", monkeypatch)
+    sys.modules.pop("small_net")
+    Path("small_net.py").write_text(NETWORK.replace("-1.2", "-1.25"))
+    importlib.invalidate_caches()
+    assert start("--resume", "other") == (2, OTHER_STEP.format("layer-conv"))
+    sys.modules.pop("small_net")
+
+
+def test_a_run_does_not_end_with_the_accuracy_of_other_test_images(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quant.ptq.result.write_results", stopped)
+    given = ("--model", "small_net:small", "--data", "data", "--out", "other")
+    assert start(*given, "--calibration", "64")[0] == 130
+    path = Path("data/t10k-labels-idx1-ubyte.gz")
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[-1] = (content[-1] + 1) % 10
+    path.write_bytes(gzip.compress(bytes(content)))
+    assert start("--resume", "other") == (2, "test images\n" + OTHER_STEP.format("test"))
+
+
+def stopped(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_run_does_not_go_on_without_its_map(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("bits.json").write_text(json.dumps(dict.fromkeys(LAYERS, 4)))
+    stop_at("layer-conv", monkeypatch, "--map", "bits.json")
+    Path("bits.json").unlink()
+    line = "bits.json: must be as it was when the run began; start anew\n"
+    assert start("--resume", "other") == (2, line)
+
+
+def test_help_names_every_network() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}, color=False).stdout
+    text = " ".join(shown.replace("│", " ").split())
+    assert f"{', '.join(MODELS)}, module:factory of your own, or FILE.onnx" in text
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
@@ -224,6 +367,11 @@ def test_a_stopped_run_goes_on_to_the_identical_result(
         (
             ("--method", "best"),
             "method must be one of nearest, gptq, act-order, sensitivity, obq, adaround, not best",
+        ),
+        (("--seed", "-1"), "seed must be at least 0, not -1"),
+        (
+            ("--weights", "none.pt"),
+            "none.pt: weights must be a file, and there is none of this name",
         ),
         (("--act-bits", "9"), "act-bits must be from 2 to 8, or float, not 9"),
         (
@@ -254,8 +402,6 @@ def test_a_stopped_run_goes_on_to_the_identical_result(
 def test_a_wrong_option_is_refused_in_one_line(
     folder: Path, options: tuple[str, ...], line: str
 ) -> None:
-    from quant.catalogue import MODELS
-
     fixed = () if "--resume" in options else ("--data", "data")
     status, told = start(*fixed, *options)
     assert (status, told) == (2, line.replace("{known}", ", ".join(MODELS)) + "\n")
@@ -276,8 +422,6 @@ def test_a_map_of_other_layers_is_refused(folder: Path) -> None:
 
 
 def test_weights_that_are_nan_are_refused(folder: Path) -> None:
-    import sys
-
     sys.modules.pop("small_net", None)
     state = {k: v.contiguous() for k, v in build("resnet8").state_dict().items()}
     state["block1.conv1.weight"][0, 0, 0, 0] = float("nan")

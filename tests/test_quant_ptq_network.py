@@ -1,6 +1,7 @@
 """Whole networks: optimised weights keep their scales through calibration, states and training."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,19 +9,18 @@ import torch
 from torch import nn
 
 from hw.precision import WeightMode
+from quant.allocation import Bits
+from quant.calibrate import fit_activations
 from quant.data import ImageSet
 from quant.graph import Network, trace
+from quant.journal import Journal
 from quant.layers import QuantNetwork, uniform_bits
-from quant.ptq.network import (
-    calibration_images,
-    collect,
-    layer_solutions,
-    match_norm,
-    optimised,
-    put,
-    sequential_solutions,
-)
-from quant.ptq.optimise import Method, OptimisedWeights, optimise
+from quant.ptq.frames import frame_of
+from quant.ptq.layerwise import Layerwise, collected
+from quant.ptq.network import calibration_images, collect, layer_solutions, put
+from quant.ptq.optimise import Method, OptimisedWeights
+from quant.ptq.recipe import Recipe
+from quant.ptq.solve import solve
 from quant.ptq.statistics import LayerStatistics
 
 torch.set_num_threads(1)
@@ -67,6 +67,17 @@ def solutions(network: Network, data: ImageSet) -> Solutions:
     return dict(layer_solutions(network, calibration_images(data, 16, seed=0), modes))
 
 
+def optimised(
+    network: Network, data: ImageSet, bits: Bits, method: Method = Method.SENSITIVITY
+) -> QuantNetwork:
+    choices = {name: (mode,) for name, mode in bits.items()}
+    images = calibration_images(data, 16, seed=0)
+    quantised = QuantNetwork(network, bits)
+    put(quantised, dict(layer_solutions(network, images, choices, method=method)))
+    fit_activations(quantised, data)
+    return quantised
+
+
 @pytest.mark.parametrize("mode", WeightMode, ids=lambda mode: mode.name)
 def test_layers_run_the_optimised_integers_at_their_scale(
     mode: WeightMode, network: Network, solutions: Solutions
@@ -83,7 +94,7 @@ def test_layers_run_the_optimised_integers_at_their_scale(
 
 def test_a_snapshot_carries_the_scales(network: Network, data: ImageSet) -> None:
     bits = {"conv": WeightMode.W2, "depthwise": WeightMode.W4, "fc": WeightMode.W8}
-    quantised = optimised(network, data, bits, images=16)
+    quantised = optimised(network, data, bits)
     images = calibration_images(data, 8, seed=1)
     expected = quantised(images)
     other = QuantNetwork(network, uniform_bits(network, WeightMode.W6))
@@ -108,50 +119,60 @@ def test_another_precision_drops_the_scale(network: Network, solutions: Solution
     assert layer.scale is None
 
 
+SEQUENTIAL = Recipe(method=Method.ACT_ORDER, act_bits=None, sequential=True)
+
+
 def test_sequential_statistics_are_those_behind_the_quantised_layers(
-    network: Network, data: ImageSet
+    network: Network, data: ImageSet, tmp_path: Path
 ) -> None:
     images = calibration_images(data, 32, seed=0)
-    bits = uniform_bits(network, WeightMode.W2)
-    solutions = dict(sequential_solutions(network, images, bits))
-    float_ones = dict(layer_solutions(network, images, {n: (m,) for n, m in bits.items()}))
-    first, *others = solutions
-    assert torch.equal(
-        solutions[first][WeightMode.W2].integers, float_ones[first][WeightMode.W2].integers
-    )
-    quantised = QuantNetwork(network, bits).eval()
-    for name, layer in quantised.quant_layers():
-        statistics = LayerStatistics(layer.layer, name)
-        collect(quantised, layer, statistics, images)
-        grid = solutions[name][WeightMode.W2].grid
-        again = optimise(layer.layer.weight, statistics, grid, Method.SENSITIVITY)
-        assert torch.equal(again.integers, solutions[name][WeightMode.W2].integers), name
-        layer.start_from(again.values(), torch.from_numpy(grid.scale).float())
-        match_norm(layer, statistics)
-    assert others
+    bits = dict.fromkeys(("conv", "depthwise", "fc"), 2)
+    frame = frame_of(network, bits, SEQUENTIAL)
+    found = dict(Layerwise(network, frame, bits, SEQUENTIAL, images, Journal(tmp_path), {}).run())
+    assert list(found) == list(bits)
+    other = frame_of(network, bits, SEQUENTIAL)
+    plain = collected(network, list(bits), images)
+    alike = []
+    for name, solution in found.items():
+        layer = network.module.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        behind = LayerStatistics(layer, name)
+        collect(other.module, other.layer(name), behind, images)
+        again = solve(other.weight(name), behind, other.grid(name), SEQUENTIAL)
+        assert torch.equal(again.weights.integers, solution.weights.integers), name
+        assert again.error == solution.error
+        in_float = solve(other.weight(name), plain[name], other.grid(name), SEQUENTIAL)
+        alike.append(in_float.error == pytest.approx(solution.error, rel=1e-6))
+        other.put(name, again.weights, again.shift)
+        other.settle(name, plain[name], behind)
+    assert alike == [True, False, False]
 
 
-def test_matched_norm_standardises_what_the_layer_gives(network: Network, data: ImageSet) -> None:
+def test_a_settled_norm_gives_the_moments_that_float_weights_gave(
+    data: ImageSet, tmp_path: Path
+) -> None:
     images = calibration_images(data, 32, seed=0)
-    quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W2)).eval()
-    layer = quantised.layer("conv")
-    statistics = LayerStatistics(layer.layer)
-    statistics.add(images)
+    torch.manual_seed(0)
+    model = Small()
+    model.bn.momentum = 1.0
+    model.train()(images)  # the statistics are those of the images, as after training
+    network = trace(model.eval(), images[:1])
+    bits = dict.fromkeys(("conv", "depthwise", "fc"), 2)
+    frame = frame_of(network, bits, SEQUENTIAL)
+    layers = Layerwise(network, frame, bits, SEQUENTIAL, images, Journal(tmp_path), {})
+    assert next(iter(layers.run()))[0] == "conv"
     with torch.no_grad():
-        layer.start_from(layer.layer.weight.round(decimals=1), torch.full((8,), 0.1))
-    match_norm(layer, statistics)
-    assert layer.norm is not None
-    layer.norm.weight.data.fill_(1)
-    layer.norm.bias.data.fill_(0)
-    layer.mode, layer.scale = WeightMode.W8, None
-    y = layer(images)
-    torch.testing.assert_close(y.mean(dim=(0, 2, 3)), torch.zeros(8), atol=0.02, rtol=0)
-    torch.testing.assert_close(y.std(dim=(0, 2, 3)), torch.ones(8), atol=0.02, rtol=0)
+        found = frame.layer("conv")(images)
+        expected = network.module.get_submodule("conv")(images)
+        expected = network.module.get_submodule("bn")(expected)
+    channels = (0, 2, 3)
+    torch.testing.assert_close(found.mean(channels), expected.mean(channels), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.std(channels), expected.std(channels), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("method", [Method.GPTQ, Method.SENSITIVITY, Method.OBQ])
 def test_same_seed_gives_the_same_network(method: Method, network: Network, data: ImageSet) -> None:
     bits = uniform_bits(network, WeightMode.W4)
-    first, second = (optimised(network, data, bits, method=method, images=16) for _ in range(2))
+    first, second = (optimised(network, data, bits, method) for _ in range(2))
     for (name, a), (_, b) in zip(first.quant_layers(), second.quant_layers(), strict=True):
         assert (a.integers().weight == b.integers().weight).all(), name

@@ -149,8 +149,8 @@ def test_a_layer_never_reached_is_named() -> None:
     with pytest.raises(QuantError) as error:
         optimise(layer.weight, statistics, grid_of(layer, 4), Method.GPTQ)
     assert str(error.value) == (
-        "head.fc: layer must be reached by a calibration image, not left out; give images, or "
-        "quantise it by rounding to nearest"
+        "head.fc: layer must be reached by a calibration image, not by none; give other "
+        "images, or take the layer out of the network"
     )
     nearest = optimise(layer.weight, statistics, grid_of(layer, 4), Method.NEAREST)
     assert nearest.integers.shape == (2, 2)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from quant.catalogue import MODELS
 from quant.errors import QuantError
 from quant.files import sha256, write_json
 from quant.imagefolder import open_data
@@ -26,8 +27,6 @@ TERMINATED = 143
 STATE = "state"
 REQUEST = "request.json"
 
-Text = str | None
-
 
 class _TerminatedError(BaseException):
     """SIGTERM came; no `Exception`, so that nothing on the way takes it for its own."""
@@ -36,7 +35,7 @@ class _TerminatedError(BaseException):
 def main(
     context: typer.Context,
     model: Annotated[
-        str, typer.Option(help="resnet8, dscnn, ..., or module:factory of your own nn.Module")
+        str, typer.Option(help=f"{', '.join(MODELS)}, module:factory of your own, or FILE.onnx")
     ] = "resnet8",
     bits: Annotated[
         int | None, typer.Option(help="of all weights: 2, 3, 4 (default), 6, 8")
@@ -136,7 +135,7 @@ def _note(options: Options, document: dict[str, Any], *, resumed: bool) -> None:
         write_json(state / REQUEST, document)
         return
     for name, digest in document["read"].items():
-        if sha256(Path(name)) != digest:
+        if not Path(name).is_file() or sha256(Path(name)) != digest:
             raise QuantError(f"{name}: must be as it was when the run began; start anew")
 
 

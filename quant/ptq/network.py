@@ -11,15 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from hw.precision import WeightMode
-from quant.allocation import Bits
 from quant.batches import at_once, inputs_of
-from quant.calibrate import fit_activations, reestimate_norms
 from quant.data import Images
 from quant.graph import Network
 from quant.layers import QuantLayer, QuantNetwork, uniform_bits
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise
-from quant.ptq.statistics import LayerStatistics, output_moments
+from quant.ptq.statistics import LayerStatistics
 
 CALIBRATION_IMAGES = 512
 BATCH = 64
@@ -172,117 +170,8 @@ def layer_statistics(
             yield name, layer, statistics[name]
 
 
-def sequential_solutions(
-    network: Network,
-    images: Tensor,
-    bits: Bits,
-    *,
-    method: Method = Method.SENSITIVITY,
-    narrow: bool = False,
-) -> Iterator[tuple[str, dict[WeightMode, OptimisedWeights]]]:
-    """Optimise layer after layer, each on what the layers before it, quantised, really give.
-
-    The batch norm behind each layer is set to the statistics that the layer now has; they follow
-    from those of its inputs. Activations are in float.
-
-    Parameters
-    ----------
-    network, images, method, narrow
-        As for `layer_solutions`.
-    bits : mapping of str to WeightMode
-        Precision of every layer.
-
-    Yields
-    ------
-    str, dict of WeightMode to OptimisedWeights
-        Layer after layer, in order of execution.
-    """
-    quantised = QuantNetwork(network, bits, narrow=narrow).eval()
-    for name, layer in quantised.quant_layers():
-        statistics = LayerStatistics(layer.layer, name)
-        collect(quantised, layer, statistics, images)
-        weight = layer.layer.weight.detach()
-        integers = IntegerRange(bits=layer.mode.bits, narrow=narrow)
-        grid = WeightGrid.symmetric(matrix(weight), integers)
-        found = optimise(weight, statistics, grid, method)
-        _start(layer, found)
-        match_norm(layer, statistics)
-        yield name, {layer.mode: found}
-
-
-@torch.no_grad()
-def match_norm(layer: QuantLayer, statistics: LayerStatistics) -> None:
-    """Set a batch norm's running statistics to those of the layer's present weights.
-
-    Parameters
-    ----------
-    layer : QuantLayer
-        Changed in place, if it has a batch norm.
-    statistics : LayerStatistics
-        Of the layer's inputs.
-    """
-    norm = layer.norm
-    if norm is None:
-        return
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    mean, variance = output_moments(layer.layer.weight.double(), statistics)
-    norm.running_var.copy_(variance)
-    norm.running_mean.copy_(mean if layer.layer.bias is None else mean + layer.layer.bias)
-
-
 def put(quantised: QuantNetwork, solutions: Solutions) -> None:
     """Start every layer from its optimised weights at the precision it has, scales fixed."""
     for name, layer in quantised.quant_layers():
-        _start(layer, solutions[name][layer.mode])
-
-
-def _start(layer: QuantLayer, found: OptimisedWeights) -> None:
-    layer.start_from(found.values(), torch.from_numpy(found.grid.scale).float())
-
-
-def optimised(
-    network: Network,
-    data: Images,
-    bits: Bits,
-    *,
-    method: Method = Method.SENSITIVITY,
-    images: int = CALIBRATION_IMAGES,
-    sequential: bool = False,
-    narrow: bool = False,
-    seed: int = 0,
-) -> QuantNetwork:
-    """Return a network of optimised weights, batch norms and activation ranges calibrated.
-
-    Parameters
-    ----------
-    network : Network
-        In float; left as it is.
-    data : Images
-        Training images.
-    bits : mapping of str to WeightMode
-        Precision of every layer.
-    method : Method
-        How to choose integers.
-    images : int
-        Calibration images for the statistics.
-    sequential : bool
-        Whether each layer's statistics are those behind the quantised layers before it, instead of
-        the float network's.
-    narrow : bool
-        Whether the most negative integer stays unused.
-    seed : int
-        Of the choice of images.
-    """
-    chosen = calibration_images(data, images, seed=seed)
-    if sequential:
-        found = sequential_solutions(network, chosen, bits, method=method, narrow=narrow)
-    else:
-        choices = {name: (mode,) for name, mode in bits.items()}
-        found = layer_solutions(network, chosen, choices, method=method, narrow=narrow)
-    solutions = dict(found)
-    quantised = QuantNetwork(network, bits, narrow=narrow)
-    put(quantised, solutions)
-    reestimate_norms(quantised, data, seed=seed)
-    fit_activations(quantised, data, seed=seed)
-    return quantised
+        found = solutions[name][layer.mode]
+        layer.start_from(found.values(), torch.from_numpy(found.grid.scale).float())

@@ -72,6 +72,12 @@ class Options(BaseModel):
             One line on the first option that is wrong.
         """
         check_model(self.model)
+        if self.weights is not None and not self.weights.is_file():
+            raise QuantError(
+                f"{self.weights}: weights must be a file, and there is none of this name"
+            )
+        if self.seed < 0:
+            raise QuantError(f"seed must be at least 0, not {self.seed}")
         if self.bits is not None and self.map is not None:
             raise QuantError("bits must be left out with a map, not given beside it")
         if self.bits is not None and self.bits not in BITS:

@@ -52,6 +52,10 @@ def summary(result: Mapping[str, Any], out: Path) -> list[str]:
         f"{result['packed_bytes']:,} bytes packed (weights, and 8 a channel for bias, multiplier, "
         f"shift), weights {result['relative_size']:.3f} of 8 bit -> {out}",
     ]
+    if result["array_packed_bytes"] != result["packed_bytes"]:
+        lines.append(
+            f"{result['array_packed_bytes']:,} bytes as the array packs them, weights of 3 bit as 4"
+        )
     integers = result["integer_network"]
     if integers["folder"] is None:
         lines.append(f"no integer network: {integers['reason']}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -11,18 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quant.catalogue import PRETRAINED, is_factory
+from quant.catalogue import PRETRAINED, is_factory, is_onnx
 from quant.files import save_tensors, sha256, write_json
 from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork
 from quant.models import WEIGHTS_FOLDER
 from quant.pretrained import weights_file
+from quant.ptq.folded import FoldedNetwork
+from quant.ptq.frames import MODES
 from quant.ptq.options import Options
 from quant.ptq.recipe import Recipe
 from quant.ptq.run import Outcome
 from quant.ptq.schemes import WeightScheme
 from quant.ptq.solve import Solution
-from quant.result import NETWORK, PACKAGES, write_integers
+from quant.ptq.stored import folded_tensors
+from quant.result import INTEGER_FOLDER, NETWORK, PACKAGES, write_integers
 from quant.workbench import Workbench
 
 RECORD_BYTES = 8
@@ -41,9 +45,15 @@ class Run:
 def write_results(
     bench: Workbench, options: Options, recipe: Recipe, outcome: Outcome, *, command: str
 ) -> dict[str, Any]:
-    """Write all files of a run; returns the content of result.json."""
+    """Write all files of a run, in place of an earlier one's; returns the content of result.json.
+
+    What this run does not have, an integer network or a network for the array, is not left over
+    from an earlier run in the folder either.
+    """
     result = result_of(bench, options, recipe, outcome, command=command)
     out = options.folder
+    shutil.rmtree(out / INTEGER_FOLDER, ignore_errors=True)
+    (out / f"{NETWORK}.safetensors").unlink(missing_ok=True)
     about = {"model": options.model, "seed": str(options.seed)}
     module = outcome.frame.module
     if outcome.in_integers:
@@ -81,7 +91,9 @@ def tensors(outcome: Outcome) -> dict[str, Tensor]:
     -------
     dict
         ``<layer>.weight`` int8, ``<layer>.scale`` float32 [M], ``<layer>.zero_point`` int32 [M] and
-        ``<layer>.bits`` int32 [1], in the order of the float weights.
+        ``<layer>.bits`` int32 [1], in the order of the float weights; of a scheme that the array
+        does not run also what `quant.ptq.stored.folded_tensors` adds, so that `rebuilt` there gives
+        the network. One that it runs is in network.safetensors.
     """
     found: dict[str, Tensor] = {}
     for name, solution in outcome.solutions.items():
@@ -90,11 +102,12 @@ def tensors(outcome: Outcome) -> dict[str, Tensor]:
         found[f"{name}.scale"] = torch.from_numpy(grid.scale).float()
         found[f"{name}.zero_point"] = torch.from_numpy(grid.zero_point).int()
         found[f"{name}.bits"] = torch.tensor([outcome.bits[name]], dtype=torch.int32)
-    return found
+    module = outcome.frame.module
+    return found | folded_tensors(module) if isinstance(module, FoldedNetwork) else found
 
 
 def packed_bytes(solution: Solution, bits: int) -> int:
-    """Bytes of a layer's packed weights and of its records, 8 a channel."""
+    """Bytes of a layer's weights, packed at `bits` each, and of its records, 8 a channel."""
     weight = solution.weights.integers
     return -(-weight.numel() * bits // 8) + RECORD_BYTES * len(weight)
 
@@ -102,7 +115,11 @@ def packed_bytes(solution: Solution, bits: int) -> int:
 def result_of(
     bench: Workbench, options: Options, recipe: Recipe, outcome: Outcome, *, command: str
 ) -> dict[str, Any]:
-    """Return the content of result.json; ``searched`` stands for the network of the run."""
+    """Return the content of result.json; ``searched`` stands for the network of the run.
+
+    ``packed_bytes`` counts weights at the bits that were asked for, ``array_packed_bytes`` at those
+    that the array stores: it has no precision of 3 bit and packs such weights as 4.
+    """
     bits, solutions = outcome.bits, outcome.solutions
     sizes = {name: s.weights.integers.numel() for name, s in solutions.items()}
     size_bits = sum(sizes[name] * bits[name] for name in sizes)
@@ -123,6 +140,9 @@ def result_of(
         "relative_size": size_bits / (8 * sum(sizes.values())),
         "size_bits": size_bits,
         "packed_bytes": sum(packed_bytes(s, bits[name]) for name, s in solutions.items()),
+        "array_packed_bytes": sum(
+            packed_bytes(s, MODES[bits[name]].bits) for name, s in solutions.items()
+        ),
         "accuracy": {"float": outcome.float_test, "searched": outcome.test},
         "accuracy_of_integers": outcome.in_integers,
         "layers": [
@@ -146,7 +166,7 @@ def result_of(
 
 
 def _provenance(bench: Workbench, options: Options, command: str) -> dict[str, Any]:
-    weights = _weights_path(options)
+    weights = weights_of(options)
     packages = (*PACKAGES, "scipy")
     return {
         "command": command,
@@ -159,10 +179,12 @@ def _provenance(bench: Workbench, options: Options, command: str) -> dict[str, A
     }
 
 
-def _weights_path(options: Options) -> Path | None:
+def weights_of(options: Options) -> Path | None:
     """File that the float weights came from; none of a network that brings its own."""
     if options.weights is not None or is_factory(options.model):
         return options.weights
+    if is_onnx(options.model):
+        return Path(options.model)
     if options.model in PRETRAINED:
         return weights_file(options.model)
     return WEIGHTS_FOLDER / f"{options.model}.safetensors"

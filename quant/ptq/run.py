@@ -14,6 +14,7 @@ from torch import nn
 
 from quant.errors import QuantError
 from quant.evaluate import accuracy
+from quant.files import tensors_sha256
 from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork
 from quant.network import Network
@@ -112,6 +113,7 @@ def quantised(
         "model": options.model,
         "images": len(images),
         "seed": options.seed,
+        "weights_sha256": tensors_sha256(bench.teacher.state_dict()),
         "data_sha256": {k: v for k, v in bench.images.sha256.items() if k.startswith("train")},
     }
     layerwise = Layerwise(network, frame, bits, recipe, images, journal, asked)
@@ -120,16 +122,18 @@ def quantised(
     frame.finish(images)
     seconds = time.perf_counter() - began
     shown = measured_as(frame, bench)
+    test = bench.images.test  # read before its digest is asked for
 
     def measure() -> Entry:
         found = {
-            "float": accuracy(bench.teacher, bench.images.test),
-            "quantised": accuracy(shown, bench.images.test),
+            "float": accuracy(bench.teacher, test),
+            "quantised": accuracy(shown, test),
         }
         return Entry(values=found)
 
     console.print("test images")
-    found = journal.step("test", asked | {"recipe": recipe.json(), "bits": bits}, measure).values
+    asked |= {"recipe": recipe.json(), "bits": bits, "data_sha256": dict(bench.images.sha256)}
+    found = journal.step("test", asked, measure).values
     return Outcome(
         bits=bits,
         solutions=solutions,

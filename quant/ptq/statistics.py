@@ -118,8 +118,8 @@ class LayerStatistics:
     def _check(self) -> None:
         if self.count == 0:
             raise QuantError(
-                f"{self.name}: layer must be reached by a calibration image, not left out; give "
-                "images, or quantise it by rounding to nearest"
+                f"{self.name}: layer must be reached by a calibration image, not by none; give "
+                "other images, or take the layer out of the network"
             )
 
 

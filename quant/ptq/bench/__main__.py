@@ -14,7 +14,7 @@ import typer
 from quant.data import ImageData, default_folder
 from quant.errors import QuantError
 from quant.files import write_bytes, write_json
-from quant.ptq.bench.about import about
+from quant.ptq.bench.about import PTQ, about, code_sha256
 
 BITS = (4, 3, 2)
 
@@ -72,6 +72,7 @@ def measure_all(
 
     torch.set_num_threads(1)
     layers, journal = Layers(images, folder), Journal(folder)
+    code = code_sha256(PTQ.glob("*.py"))
     load = lru_cache(maxsize=1)(layers.load)
     cells = []
     chosen = [case for case in CASES if only in case.title]
@@ -80,12 +81,21 @@ def measure_all(
         raise QuantError(f"--only must be part of one of {known}, not {only!r}")
     for case in chosen:
         for bits in BITS:
-            cell = measured(case, bits, partial(load, case), journal, most_seconds=most_seconds)
-            cells.append(cell)
+            cells.append(
+                measured(
+                    case,
+                    bits,
+                    partial(load, case),
+                    journal,
+                    most_seconds=most_seconds,
+                    asked={"code": code, "weights": layers.weights(case)},
+                )
+            )
             print(f"{case.title}, {bits} bit: done", file=sys.stderr, flush=True)
     return {
         **about("quant.ptq.bench", options),
         "repeats": REPEATS,
+        "most_minutes": most_seconds / 60,
         "wide_network": f"{SETTINGS}, {TRAIN_IMAGES} images",
         "targets": targets(cells),
         "cells": cells,

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from quant.data import ImageData, ImageSet
-from quant.files import save_tensors
+from quant.files import save_tensors, sha256
 from quant.graph import Network, trace
-from quant.models import IMAGE_SIZE, ResNet8, load
+from quant.models import IMAGE_SIZE, ResNet8, load, weights_path
 from quant.ptq.network import calibration_images, collect
 from quant.ptq.optimise import matrix
 from quant.ptq.statistics import LayerStatistics
@@ -119,6 +119,12 @@ class Layers:
             hessian=hessian(self.data.train),
             held_out=hessian(self.data.validation),
         )
+
+    def weights(self, case: Case) -> str:
+        """Return what a network's weights follow from: their SHA-256, or how they are trained."""
+        if case.network == "resnet8":
+            return sha256(weights_path("resnet8"))
+        return f"{WIDTHS}, {SETTINGS}, {TRAIN_IMAGES} images, seed {SEED}"
 
     def _network(self, name: str) -> Network:
         if name not in self._networks:

@@ -45,7 +45,13 @@ OUT_OF_PLACE_ROWS = 8
 
 
 def measured(
-    case: Case, bits: int, load: Callable[[], LayerData], journal: Journal, *, most_seconds: float
+    case: Case,
+    bits: int,
+    load: Callable[[], LayerData],
+    journal: Journal,
+    *,
+    most_seconds: float,
+    asked: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Measure one cell; what is in the journal is read instead.
 
@@ -61,6 +67,8 @@ def measured(
         Steps that are done.
     most_seconds : float
         Where OBQ would take longer, it does rows for `LEAST_SECONDS` only.
+    asked : mapping
+        JSON values that all steps depend on, beside layer and width: code, weights.
 
     Returns
     -------
@@ -71,7 +79,7 @@ def measured(
         ``extrapolated_seconds``.
     """
     cell = f"{case.title} {bits}".replace(" ", "-")
-    asked = {"layer": case.title, "bits": bits, "images": case.images}
+    asked = {**asked, "layer": case.title, "bits": bits, "images": case.images}
     methods: dict[str, Any] = {}
     methods |= journal.step(
         f"{cell}-fast", asked | {"repeats": REPEATS}, lambda: _fast(load(), bits)
@@ -168,10 +176,10 @@ def _obq(
             key: total[key] + value if key in total else value
             for key, value in entry.values.items()
         }
-        if total["seconds"] / total["rows"] * case.rows > most_seconds:
-            total["extrapolated_seconds"] = total["seconds"] / total["rows"] * case.rows
-            if total["seconds"] > LEAST_SECONDS:
-                break
+        whole = total["seconds"] / total["rows"] * case.rows
+        if part.stop < case.rows and whole > most_seconds and total["seconds"] > LEAST_SECONDS:
+            total["extrapolated_seconds"] = whole
+            break
     return total
 
 

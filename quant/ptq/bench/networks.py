@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -194,6 +195,16 @@ def _peers(
                 yield peer, bits, known
 
 
+def left_out(cells: Sequence[Mapping[str, Any]], models: Sequence[str] = MODELS) -> list[str]:
+    """Return the other tools of which some cell is missing, in the order of `PEERS`."""
+    known = {(cell["method"], cell["model"], cell["seed"], cell["bits"]) for cell in cells}
+    return [
+        peer
+        for peer, (_, widths) in PEERS.items()
+        if not known.issuperset(product([peer], models, SEEDS, widths))
+    ]
+
+
 def _asked(
     python: Path, module: str, model: str, seed: int, widths: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
@@ -252,6 +263,7 @@ def main(
         "seeds": SEEDS,
         "float": floats,
         "recipes": {name: recipe.json() for name, recipe in (OURS | PARTS).items()},
+        "peers_left_out": left_out(cells),
         "targets": targets(cells, floats),
         "cells": cells,
     }

@@ -61,6 +61,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"{', '.join(map(str, document['seeds']))} (half of the spread); the standard error of one "
         "accuracy is 0.27 points.",
         "s: processor seconds of the whole quantisation, statistics included, test images apart.",
+        *_left_out(document["peers_left_out"]),
         "",
         *_accuracies(cells, floats),
         "",
@@ -86,6 +87,13 @@ def markdown(document: Mapping[str, Any]) -> str:
 
 def _and(tools: str) -> str:
     return f"; {tools}" if tools else ""
+
+
+def _left_out(peers: Sequence[str]) -> list[str]:
+    if not peers:
+        return []
+    names = ", ".join(NAMES[peer] for peer in peers)
+    return [f"Peers left out, wholly or in part: {names} (`make bench-ptq PEERS=...` has them)."]
 
 
 def _head(names: Sequence[str]) -> list[str]:

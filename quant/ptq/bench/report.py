@@ -27,20 +27,25 @@ def targets(cells: list[dict[str, Any]]) -> dict[str, Any]:
     -------
     dict
         JSON values: the worst ratios and their limits, and in how many cells its error is at most
-        another's; OBQ's on the rows that OBQ did.
+        another's; OBQ's on the rows that OBQ did. OBQ runs once: its seconds are held against the
+        median of ours, not the least.
     """
     methods = [cell["methods"] for cell in cells]
     share = [m["sensitivity"]["seconds"] / m["gptq"]["seconds"] for m in methods]
-    times = [obq_seconds(m["obq"]) / m["sensitivity"]["seconds"] for m in methods]
+    times = [obq_seconds(m["obq"]) / m["sensitivity"]["median_seconds"] for m in methods]
     naive = [
-        m["obq, out of place"]["extrapolated_seconds"] / m["sensitivity"]["seconds"]
+        m["obq, out of place"]["extrapolated_seconds"] / m["sensitivity"]["median_seconds"]
         for m in methods
         if "obq, out of place" in m
     ]
     rows = "error_of_rows_of_obq"
     return {
         "seconds_over_gptq": {"worst": max(share), "limit": GPTQ_SHARE},
-        "obq_seconds_over_ours": {"worst": min(times), "limit": OBQ_TIMES},
+        "obq_seconds_over_ours": {
+            "worst": min(times),
+            "limit": OBQ_TIMES,
+            "missed": sum(ratio < OBQ_TIMES for ratio in times),
+        },
         "obq_out_of_place_seconds_over_ours": {"worst": min(naive)} if naive else None,
         "cells": len(cells),
         "error_at_most_act_order": sum(
@@ -68,8 +73,9 @@ def markdown(document: Mapping[str, Any]) -> str:
             "the calibration images (on held-out ones).",
             f"Seconds: processor time, the least of {document['repeats']} runs taken in turn "
             "(OBQ, AdaRound: one run); the median is in the JSON file.",
-            "~: extrapolated from the rows done; the error is then that of these rows, and the "
-            "last column has ours on the same rows.",
+            "~: OBQ would have taken over "
+            f"{document['most_minutes']:g} min; seconds are extrapolated from the rows done, "
+            "the error is that of these rows, and the last column has ours on the same rows.",
             "",
             *_table(cells),
             "",
@@ -135,14 +141,19 @@ def _verdict(found: Mapping[str, Any]) -> list[str]:
     share, times = found["seconds_over_gptq"], found["obq_seconds_over_ours"]
     return [
         f"Sensitivity-aware against GPTQ's seconds: {share['worst']:.2f} at worst (limit "
-        f"{share['limit']}).",
-        f"OBQ's seconds against its: {times['worst']:.0f} at least (limit {times['limit']:.0f}); "
+        f"{share['limit']}: {'met' if share['worst'] <= share['limit'] else 'missed'}).",
+        f"At least {times['limit']:.0f} times faster than OBQ (median of ours): "
+        f"{_missed(times['missed'], found['cells'])}, {times['worst']:.0f} times at worst; "
         "with OBQ's update out of place, as in the authors' code, "
         f"{_worst(found['obq_out_of_place_seconds_over_ours'])} at least (64x576, 8 rows, "
         "extrapolated).",
         f"Error at most act-order's in {found['error_at_most_act_order']} of {found['cells']} "
         f"cells, at most OBQ's in {found['error_at_most_obq']}.",
     ]
+
+
+def _missed(missed: int, cells: int) -> str:
+    return f"missed in {missed} of {cells} cells" if missed else f"met in all {cells} cells"
 
 
 def _worst(found: Mapping[str, Any] | None) -> str:
