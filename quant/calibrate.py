@@ -18,6 +18,9 @@ from quant.quantizer import ActQuantizer
 PERCENTILE = 99.9
 """Clip of the activations in SigmaQuant (shared/papers.md section 1)."""
 
+CLIPS = {8: 100.0, 6: 99.99}
+"""Percentile of activations of so many bits or more; of fewer it is `PERCENTILE` (ADR 21)."""
+
 BATCH = 128
 MOST_BATCHES = 16
 """Batches of images so large that fewer than `BATCH` go through a network together."""
@@ -70,13 +73,18 @@ def reestimate_norms(
         norm.momentum = momentum
 
 
+def clip(bits: int) -> float:
+    """Percentile beyond which activations of so many bits are clipped; 100 clips nothing."""
+    return next((found for least, found in CLIPS.items() if bits >= least), PERCENTILE)
+
+
 @torch.no_grad()
 def fit_activations(
     network: QuantNetwork,
     data: Images,
     *,
     batches: int = 4,
-    percentile: float = PERCENTILE,
+    percentile: float | None = None,
     seed: int = 0,
 ) -> None:
     """Set all activation ranges from what the network, weights quantised, computes in float.
@@ -89,8 +97,8 @@ def fit_activations(
         Training images.
     batches : int
         Batches of 128 images (`calibration_batches`).
-    percentile : float
-        Clip, per tensor.
+    percentile : float, optional
+        Clip, per tensor; that of its bits (`clip`) by default.
     seed : int
         Seed of the choice of images.
 
@@ -109,7 +117,7 @@ def fit_activations(
         network(images.to(device))
     for quantizer in quantizers:
         quantizer.observing = False
-        quantizer.fit(percentile)
+        quantizer.fit(clip(quantizer.bits) if percentile is None else percentile)
     for tensor in network.act_quantizers:
         if network.act_quantizer(tensor).range is None:
             raise QuantError(

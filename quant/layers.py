@@ -151,10 +151,10 @@ class QuantLayer(nn.Module):
         """Have another precision for a while, by the rule or from a start; then all as before."""
         mode_before, scale_before = self._mode, self.scale
         weight_before = None if start is None else self.layer.weight.detach().clone()
-        self.mode = mode
-        if start is not None:
-            self.start_from(start.weight, start.scale)
         try:
+            self.mode = mode
+            if start is not None:
+                self.start_from(start.weight, start.scale)
             yield
         finally:
             self._mode, self.scale = mode_before, scale_before

@@ -287,7 +287,7 @@ def main(
     import torch
 
     from quant.batches import to_input
-    from quant.calibrate import fit_activations, reestimate_norms
+    from quant.calibrate import PERCENTILE, fit_activations, reestimate_norms
     from quant.files import write_bytes
     from quant.graph import trace
     from quant.layers import QuantNetwork, uniform_bits
@@ -299,7 +299,7 @@ def main(
         network = trace(load(model, weights)[0], torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE))
         quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W8))
         reestimate_norms(quantised, images.train)
-        fit_activations(quantised, images.train)
+        fit_activations(quantised, images.train, percentile=PERCENTILE)
         chosen = np.random.default_rng(seed).choice(len(images.validation), GROUPS, replace=False)
         picked = to_input(torch.from_numpy(images.validation.images[chosen]))
         arrays = sample(network, quantised, picked, LAYERS[model], seed=seed, act_bits=act_bits)

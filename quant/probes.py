@@ -19,6 +19,7 @@ from torch.nn import functional
 from hw.precision import WeightMode
 from quant.device import device_of
 from quant.layers import QuantNetwork, Start
+from quant.quantizer import ActRange
 
 
 def logit_divergence(
@@ -54,7 +55,10 @@ def logit_divergence(
 
 
 def act_divergence(
-    quantised: QuantNetwork, choices: Mapping[str, tuple[int, ...]], images: Tensor
+    quantised: QuantNetwork,
+    choices: Mapping[str, tuple[int, ...]],
+    images: Tensor,
+    ranges: Mapping[int, Mapping[str, ActRange]],
 ) -> dict[str, dict[int, float]]:
     """Probe every activation at each of its bits; parameters as in `logit_divergence`.
 
@@ -64,6 +68,8 @@ def act_divergence(
     choices : mapping of str to tuple of int
         Bits to probe, by tensor.
     images : float32 [N, C, H, W]
+    ranges : mapping of int to mapping of str to ActRange
+        What tensors are clipped to, by their bits; the same interval where there is none.
     """
     before = quantised.acts
     with _probing(quantised, images) as divergence:
@@ -71,7 +77,9 @@ def act_divergence(
         for tensor, options in choices.items():
             quantizer = quantised.act_quantizer(tensor)
             found[tensor] = {
-                bits: 0.0 if bits == before[tensor] else divergence(quantizer.at(bits))
+                bits: 0.0
+                if bits == before[tensor]
+                else divergence(quantizer.at(bits, ranges.get(bits, {}).get(tensor)))
                 for bits in options
             }
     return found

@@ -260,10 +260,11 @@ class ActQuantizer(nn.Module):
             self.range = self.range.at(bits)
 
     @contextmanager
-    def at(self, bits: int) -> Iterator[None]:
-        """Have other bits for a while, then bits and range as before."""
+    def at(self, bits: int, act_range: ActRange | None = None) -> Iterator[None]:
+        """Have other bits for a while, in a range of that width or in the same interval."""
         before = self.bits, self.range
         self.set_bits(bits)
+        self.range = self.range if act_range is None else act_range
         try:
             yield
         finally:
@@ -275,9 +276,15 @@ class ActQuantizer(nn.Module):
         Parameters
         ----------
         percentile : float
-            Values above it and below 100 minus it are clipped; 99.9 in SigmaQuant.
+            Values of the sample above it and below 100 minus it are clipped; 99.9 in SigmaQuant.
+            100 spans all values, those out of the sample, too.
         """
         if self.fixed or not self.samples:
+            return
+        if percentile == 100:
+            lows, highs = zip(*self.ends, strict=True)
+            self.range = ActRange.of(0.0 if self.rectified else min(lows), max(highs), self.bits)
+            self.forget()
             return
         values = torch.cat(self.samples)
         count = values.numel()

@@ -85,7 +85,13 @@ def act_sensitivities(
     """
     quantised = bench.calibrated(menu.uniform(most), seed=seed, acts=menu.most_acts)
     images, _ = _images(bench, PROBE_IMAGES, seed=seed)
-    return act_divergence(quantised, menu.act_choices, images)
+    widths = {bits for choices in menu.act_choices.values() for bits in choices}
+    return act_divergence(
+        quantised,
+        menu.act_choices,
+        images,
+        {bits: bench.act_ranges(quantised, bits, seed=seed) for bits in sorted(widths)},
+    )
 
 
 def _images(bench: Workbench, count: int, *, seed: int) -> tuple[Tensor, Tensor]:

@@ -108,15 +108,18 @@ class Session:
         return self.visit_of(bits, chosen, label, entry)
 
     def _short_training(self, bits: Bits, acts: Acts, start: Visit | None) -> Entry:
-        quantised = self._start(bits, acts)
-        if self.request.plan.trains:
-            if start is not None and start.state is not None:
-                changed = [name for name in bits if bits[name] is not start.bits[name]]
-                quantised.restore(start.state)
-                quantised.set_bits(bits)
-                self.bench.start(quantised, changed, seed=self.request.seed)
-                quantised.set_acts(acts)
-                self.bench.recalibrate(quantised, seed=self.request.seed)
+        plan, seed = self.request.plan, self.request.seed
+        if plan.trains and start is not None and start.state is not None:
+            changed = [name for name in bits if bits[name] is not start.bits[name]]
+            quantised = self.bench.quantised(bits, scales=plan.scales)
+            quantised.restore(start.state)
+            quantised.set_bits(bits)
+            self.bench.start(quantised, changed, seed=seed)
+            quantised.set_acts(acts)
+            self.bench.recalibrate(quantised, seed=seed)
+        else:
+            quantised = self.bench.calibrated(bits, seed=seed, scales=plan.scales, acts=acts)
+        if plan.trains:
             settings = replace(self.settings(self.request.plan.probe_steps), peak_lr=PROBE_LR)
             self.bench.train(quantised, settings, self.progress.step)
         return self._measured(quantised)
@@ -147,17 +150,12 @@ class Session:
         return trained
 
     def _long_training(self, start: Visit, steps: int) -> Entry:
-        quantised = self._start(start.bits, start.acts)
+        quantised = self.bench.quantised(start.bits, scales=self.request.plan.scales)
         quantised.restore(start.state)
         validation = self.bench.train_keeping_best(
             quantised, self.settings(steps), self.progress.step
         )
         return Entry(values={"validation": validation}, snapshot=quantised.snapshot())
-
-    def _start(self, bits: Bits, acts: Acts) -> QuantNetwork:
-        """Return the float network at an allocation, calibrated, ready to be trained."""
-        scales = self.request.plan.scales
-        return self.bench.calibrated(bits, seed=self.request.seed, scales=scales, acts=acts)
 
     def acts_for(self, bits: Bits) -> Acts:
         """Return the bits of activations that go with weights of some bits; ours.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,9 @@ from quant.models import load
 from quant.network import InPlaceNetwork
 from quant.operands import GROUPS, LayerSample, layer_samples
 from quant.ptq.network import calibration_images
+from quant.ptq.norms import follow_float
 from quant.qat import QatSettings, train_quantised
+from quant.quantizer import ActRange
 from quant.rounding import Rounding
 from quant.scales import Scales
 from quant.starts import START_IMAGES, Starts
@@ -128,10 +131,20 @@ class Workbench:
         acts: Acts | None = None,
     ) -> QuantNetwork:
         """Return the float network, quantised and calibrated, not trained."""
-        quantised = QuantNetwork(self.network, bits, scales=scales, acts=acts).to(self.device)
+        quantised = self.quantised(bits, scales=scales, acts=acts)
         self.start(quantised, bits, seed=seed)
-        self.recalibrate(quantised, seed=seed)
+        if isinstance(self.network, InPlaceNetwork):
+            self.recalibrate(quantised, seed=seed)
+        else:
+            follow_float(quantised, self.network, self.start_images(seed))
+            fit_activations(quantised, self.train_set, seed=seed)
         return quantised
+
+    def quantised(
+        self, bits: Bits, *, scales: Scales = Scales.MIN_MAX, acts: Acts | None = None
+    ) -> QuantNetwork:
+        """Return the float network, quantised, weights by the rule, not calibrated."""
+        return QuantNetwork(self.network, bits, scales=scales, acts=acts).to(self.device)
 
     def start(self, quantised: QuantNetwork, names: Iterable[str], *, seed: int) -> None:
         """Give some layers the weights that they start from; none where weights are rounded."""
@@ -144,14 +157,25 @@ class Workbench:
         if self.source.rounding is Rounding.NEAREST or isinstance(self.network, InPlaceNetwork):
             return None
         if seed not in self._starts:
-            images = calibration_images(self.train_set, START_IMAGES, seed=seed)
-            self._starts = {seed: Starts(network=self.network, images=images)}
+            self._starts = {seed: Starts(network=self.network, images=self.start_images(seed))}
         return self._starts[seed]
 
+    def start_images(self, seed: int) -> Tensor:
+        """Choose the images that untrained networks are optimised and corrected on."""
+        return calibration_images(self.train_set, START_IMAGES, seed=seed)
+
     def recalibrate(self, quantised: QuantNetwork, *, seed: int) -> None:
-        """Set batch-norm statistics and activation ranges anew."""
+        """Set batch-norm statistics and activation ranges of a trained network anew."""
         reestimate_norms(quantised, self.train_set, seed=seed)
         fit_activations(quantised, self.train_set, seed=seed)
+
+    def act_ranges(self, quantised: QuantNetwork, bits: int, *, seed: int) -> dict[str, ActRange]:
+        """Return the ranges that activations would have, by tensor, all at as many bits."""
+        probe = copy.deepcopy(quantised)
+        probe.set_acts(dict.fromkeys(probe.act_quantizers, bits))
+        fit_activations(probe, self.train_set, seed=seed)
+        ranges = {tensor: probe.act_quantizer(tensor).range for tensor in probe.act_quantizers}
+        return {tensor: found for tensor, found in ranges.items() if found is not None}
 
     def operands(
         self, quantised: QuantNetwork, *, seed: int, act_bits: Sequence[int] = ()

@@ -16,7 +16,7 @@ from hw.precision import WeightMode
 from hw.schedule import GemmShape
 from quant.allocation import Allocation
 from quant.budget import Budget
-from quant.calibrate import fit_activations
+from quant.calibrate import clip, fit_activations
 from quant.cost import Prices
 from quant.data import ImageSet
 from quant.errors import QuantError
@@ -149,6 +149,28 @@ def test_snapshot_and_journal_carry_the_bits_of_activations(
     assert tensors["act.x.bits"].tolist() == [8]
 
 
+def test_the_clip_follows_the_bits(network: Network, images: ImageSet) -> None:
+    acts = {"relu": 4, "block1.relu1": 6}
+    quantised = QuantNetwork(network, uniform_bits(network, W8), acts=acts)
+    seen: dict[str, Tensor] = {}
+    for node in ("relu", "block1.relu1", "block2.relu1"):
+        path = quantised.act_quantizers[node]
+        quantised.module.get_submodule(path).register_forward_pre_hook(
+            lambda _, args, node=node: seen.update({node: args[0].clamp_min(0).flatten()})
+        )
+    fit_activations(quantised, images, batches=1)
+    highest = {}
+    for node in seen:
+        found = quantised.act_quantizer(node).range
+        assert found is not None
+        highest[node] = found.scale * ((1 << found.bits) - 1)
+    assert highest["block2.relu1"] == pytest.approx(float(seen["block2.relu1"].max()))
+    shares = {n: float((seen[n] > 1.000001 * high).float().mean()) for n, high in highest.items()}
+    assert shares["relu"] == pytest.approx(1e-3, rel=0.5)
+    assert 0 < shares["block1.relu1"] < 4e-4
+    assert [clip(bits) for bits in (8, 7, 6, 5, 4, 2)] == [100, 99.99, 99.99, 99.9, 99.9, 99.9]
+
+
 def test_every_reader_of_a_tensor_sees_the_same_16_values(
     network: Network, images: ImageSet
 ) -> None:
@@ -204,7 +226,13 @@ def test_probes_are_the_divergence_of_one_activation_at_a_time(
     quantised = QuantNetwork(network, uniform_bits(network, W8))
     fit_activations(quantised, images, batches=1)
     before, x = quantised.snapshot(), inputs(images)
-    found = act_divergence(quantised, {"relu": (4, 6, 8), "pool": (4, 8)}, x)
+    narrow = ActRange(scale=0.01, zero_point=0, bits=4)
+    choices = {"relu": (4, 6, 8), "pool": (4, 8)}
+    clipped = act_divergence(quantised, choices, x, {4: {"relu": narrow}})
+    found = act_divergence(quantised, choices, x, {})
+    assert clipped["relu"][4] != found["relu"][4]  # in the range that was given
+    assert clipped["relu"][6] == found["relu"][6]  # in the same interval
+    assert clipped["pool"] == found["pool"]
     after = quantised.snapshot()
     assert after.ranges == before.ranges
     assert all(after.state[name].equal(before.state[name]) for name in before.state)

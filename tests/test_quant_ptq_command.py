@@ -32,8 +32,8 @@ from quant.ptq.fit import SHARES, fitted
 from quant.ptq.folded import FoldedNetwork
 from quant.ptq.frames import frame_of
 from quant.ptq.grid import IntegerRange, WeightGrid
-from quant.ptq.layerwise import collected
-from quant.ptq.norms import batch_moments, match_norms, parts
+from quant.ptq.network import collected
+from quant.ptq.norms import follow_float
 from quant.ptq.optimise import Method
 from quant.ptq.options import Options
 from quant.ptq.recipe import Norms, Recipe
@@ -451,15 +451,12 @@ def test_norms_follow_what_became_of_the_weights() -> None:
     layer = quantised.layer("0")
     assert layer.norm is not None
     layer.start_from(layer.layer.weight.detach() * 0.75, torch.full((4,), 0.002))
-    match_norms(quantised, network, images)
-    mean, variance = batch_moments(network.module, {"0": "1"}, images)["0"]
+    follow_float(quantised, network, images)
+    # outputs are 0.75 times what they were, so a norm of 0.75 times the statistics gives the same
     sign = torch.tensor([1.0, 1.0, -1.0, 1.0])
     start = torch.tensor([0.1, 0.2, 0.3, 0.4])
-    torch.testing.assert_close(
-        layer.norm.running_mean, sign * (start - 0.25 * mean), atol=2e-3, rtol=0
-    )
-    torch.testing.assert_close(layer.norm.running_var, torch.full((4,), 0.75**2), atol=3e-3, rtol=0)
-    assert (variance > 0).all()
+    torch.testing.assert_close(layer.norm.running_mean, 0.75 * sign * start, atol=3e-3, rtol=0)
+    torch.testing.assert_close(layer.norm.running_var, torch.full((4,), 0.75**2), atol=8e-3, rtol=0)
     plain = network.module.get_submodule("1").running_mean
     assert isinstance(plain, torch.Tensor)
     assert torch.equal(plain, start)  # the float network is left as it is
@@ -499,13 +496,6 @@ def test_bias_correction_gives_the_mean_of_every_output_back(scheme: WeightSchem
         found, expected = frame.layer("4")(last), network.module.get_submodule("4")(last)
         assert not torch.allclose(found, expected, atol=1e-3)
         torch.testing.assert_close(found.mean(dim=0), expected.mean(dim=0))
-
-
-def test_no_batch_of_norms_has_a_single_image() -> None:
-    for count in (2, 3, 5, 129, 300):
-        cut = parts(torch.zeros(count, 1, 400, 400), most=2)
-        assert sum(len(part) for part in cut) == count
-        assert min(len(part) for part in cut) >= 2
 
 
 @pytest.mark.parametrize("method", [Method.NEAREST, Method.SENSITIVITY])

@@ -1,6 +1,5 @@
 """Whole networks: optimised weights keep their scales through calibration, states and training."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,9 @@ from quant.graph import Network, trace
 from quant.journal import Journal
 from quant.layers import QuantNetwork, uniform_bits
 from quant.ptq.frames import frame_of
-from quant.ptq.layerwise import Layerwise, collected
-from quant.ptq.network import calibration_images, collect, layer_solutions, put
-from quant.ptq.optimise import Method, OptimisedWeights
+from quant.ptq.layerwise import Layerwise
+from quant.ptq.network import Solutions, calibration_images, collect, collected, layer_solutions
+from quant.ptq.optimise import Method
 from quant.ptq.recipe import Recipe
 from quant.ptq.solve import solve
 from quant.ptq.statistics import LayerStatistics
@@ -58,13 +57,16 @@ def network() -> Network:
     return trace(model, torch.zeros(1, 1, 9, 9))
 
 
-Solutions = Mapping[str, Mapping[WeightMode, OptimisedWeights]]
-
-
 @pytest.fixture(scope="module")
 def solutions(network: Network, data: ImageSet) -> Solutions:
     modes = dict.fromkeys(("conv", "depthwise", "fc"), tuple(WeightMode))
     return dict(layer_solutions(network, calibration_images(data, 16, seed=0), modes))
+
+
+def put(quantised: QuantNetwork, solutions: Solutions) -> None:
+    for name, layer in quantised.quant_layers():
+        found = solutions[name][layer.mode]
+        layer.start_from(found.values(), torch.from_numpy(found.grid.scale).float())
 
 
 def optimised(

@@ -18,12 +18,14 @@ from typer.testing import CliRunner, Result
 
 from hw.config import ArrayConfig
 from hw.precision import WeightMode
+from quant.calibrate import fit_activations
 from quant.files import save_tensors
 from quant.jobs import InProcess, LocalProcesses
 from quant.models import build
 from quant.options import DEFAULT_TABLE
 from quant.qat import QatSettings
 from quant.result import COSTS
+from quant.rounding import Rounding
 from quant.search import main
 from quant.train import TrainSettings, train
 from quant.workbench import Source, Workbench, train_uniform
@@ -283,6 +285,30 @@ def test_keeping_the_best_never_loses_validation_accuracy(data: Path, weights: P
     before = bench.validation_accuracy(quantised)
     kept = bench.train_keeping_best(quantised, QatSettings(steps=3, peak_lr=10.0))
     assert kept == before == bench.validation_accuracy(quantised)
+
+
+def test_networks_start_from_optimised_weights_unless_rounded(data: Path, weights: Path) -> None:
+    found = {}
+    for rounding in Rounding:
+        bench = Workbench(Source(model="resnet8", weights=weights, data=data, rounding=rounding))
+        bits = {layer.name: WeightMode.W2 for layer in bench.network.layers}
+        quantised = bench.calibrated(bits, seed=0)
+        plain = bench.quantised(bits)
+        if rounding is Rounding.NEAREST:
+            assert bench.starts(0) is None
+        else:
+            assert bench.starts(0) is bench.starts(0)
+            bench.start(plain, bits, seed=0)
+        for name, layer in quantised.quant_layers():
+            assert (layer.integers().weight == plain.layer(name).integers().weight).all()
+        found[rounding] = bench.validation_accuracy(quantised)
+        # batch norms take up what quantisation changed
+        with torch.no_grad():
+            x = bench.example
+            expected = bench.teacher(x)
+            fit_activations(plain, bench.train_set)
+            assert (quantised(x) - expected).norm() < (plain(x) - expected).norm()
+    assert found[Rounding.SENSITIVITY] > found[Rounding.NEAREST]
 
 
 def refused(*options: str) -> str:

@@ -16,6 +16,7 @@ from quant.data import Images
 from quant.graph import Network, Norm, WeightLayer
 from quant.layers import QuantNetwork, uniform_bits
 from quant.ptq.network import collect
+from quant.ptq.norms import gain_between
 from quant.ptq.ranges import ActGrid, RangeQuantizer
 from quant.ptq.schemes import Scheme, fake_quantised
 from quant.ptq.statistics import LayerStatistics, output_moments
@@ -122,7 +123,7 @@ class FoldedLayer(nn.Module):
         if self.scheme.reestimate_norms:
             wanted, wanted_variance = output_moments(weight, before)
             found, variance = output_moments(quantised, now)
-            gain = torch.where(variance > 0, (wanted_variance / variance).sqrt(), 1.0)
+            gain = gain_between(wanted_variance, variance)
             self.gain.copy_(gain)
             self.offset.copy_(wanted + bias - (found + bias) * gain)
 

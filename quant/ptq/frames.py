@@ -14,7 +14,7 @@ from quant.layers import QuantLayer, QuantNetwork
 from quant.network import InPlaceNetwork, Network
 from quant.ptq.folded import FoldedLayer, FoldedNetwork
 from quant.ptq.grid import IntegerRange, WeightGrid
-from quant.ptq.norms import match_norms, parts
+from quant.ptq.norms import absorb, follow_float, parts
 from quant.ptq.optimise import OptimisedWeights, matrix
 from quant.ptq.ranges import SAMPLE, RangeQuantizer, act_range
 from quant.ptq.recipe import ACT_BITS, BitsByLayer, Norms, Recipe
@@ -133,17 +133,13 @@ class ArrayFrame:
     def settle(self, name: str, before: LayerStatistics, now: LayerStatistics) -> None:
         """Move the statistics of a batch norm by what quantisation changed so far."""
         layer = self.layer(name)
-        norm = layer.norm
-        if norm is None:
+        if layer.norm is None:
             return
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        mean, variance = output_moments(self._weights[name].double(), before)
-        new_mean, new_variance = output_moments(layer.layer.weight.double(), now)
-        start = self._start[name]
-        norm.running_mean.copy_(start["mean"] + new_mean - mean)
-        ratio = torch.where(variance > 0, new_variance / variance, 1.0)
-        norm.running_var.copy_(start["variance"] * ratio)
+        self.restore(name, self._start[name])
+        bias = 0.0 if layer.layer.bias is None else layer.layer.bias.double()
+        wanted, wanted_variance = output_moments(self._weights[name].double(), before)
+        found, variance = output_moments(layer.layer.weight.double(), now)
+        absorb(layer.norm, (wanted + bias, wanted_variance), (found + bias, variance))
 
     def state(self, name: str) -> dict[str, Tensor]:
         """See `Frame`."""
@@ -166,7 +162,7 @@ class ArrayFrame:
         if self.recipe.norms is Norms.MATCHED:
             for name, state in self._start.items():
                 self.restore(name, state)
-            match_norms(self.module, self.network, images)
+            follow_float(self.module, self.network, images)
         if self.recipe.act_bits is None:
             return
         quantizers = [self.module.act_quantizer(tensor) for tensor in self.module.act_quantizers]

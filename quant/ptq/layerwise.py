@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from torch import Tensor
 from quant.errors import QuantError
 from quant.journal import Entry, Journal
 from quant.layers import Snapshot
-from quant.network import Network, WeightLayer
+from quant.network import Network
 from quant.ptq.frames import Frame
 from quant.ptq.grid import IntegerRange, WeightGrid
-from quant.ptq.network import STATISTICS_BYTES, collect, collect_all
+from quant.ptq.network import collect, collected, in_one_run, plain_layer
 from quant.ptq.optimise import OptimisedWeights
 from quant.ptq.recipe import BitsByLayer, Norms, Recipe
 from quant.ptq.solve import Solution, solve
@@ -86,7 +86,7 @@ class Layerwise:
             known = self._known(name)
             now = None
             if known is None:
-                now = LayerStatistics(_plain(self.network, name), name)
+                now = LayerStatistics(plain_layer(self.network, name), name)
                 collect(self.frame.module, self.frame.layer(name), now, self.images)
             solution = self._put(name, now)
             if self.recipe.norms is Norms.MATCHED:
@@ -97,7 +97,7 @@ class Layerwise:
         asked = self.asked | {"layer": name}
 
         def compute() -> Entry:
-            behind = now or LayerStatistics(_plain(self.network, name), name)
+            behind = now or LayerStatistics(plain_layer(self.network, name), name)
             if now is None:
                 collect(self.frame.module, self.frame.layer(name), behind, self.images)
             before = collected(self.network, [name], self.images)[name]
@@ -121,35 +121,6 @@ class Layerwise:
         solution = unpacked(entry, self.bits[name])
         self.frame.put(name, solution.weights, solution.shift)
         return solution
-
-
-def in_one_run(network: Network, names: Iterable[str]) -> Iterator[list[str]]:
-    """Parts of layers whose statistics fit in `STATISTICS_BYTES`, or one layer each."""
-    part: list[str] = []
-    size = 0
-    for name in names:
-        more = LayerStatistics.size_bytes(_plain(network, name))
-        if part and size + more > STATISTICS_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(name)
-        size += more
-    if part:
-        yield part
-
-
-def collected(network: Network, names: Sequence[str], images: Tensor) -> dict[str, LayerStatistics]:
-    """Run images through the float network once; returns the statistics of some of its layers."""
-    found = {name: LayerStatistics(_plain(network, name), name) for name in names}
-    layers = [(network.module.get_submodule(name), found[name]) for name in names]
-    collect_all(network.module, layers, images)
-    return found
-
-
-def _plain(network: Network, name: str) -> WeightLayer:
-    layer = network.module.get_submodule(name)
-    assert isinstance(layer, WeightLayer)
-    return layer
 
 
 def packed(solution: Solution) -> Entry:

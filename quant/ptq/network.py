@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +14,8 @@ from hw.precision import WeightMode
 from quant.batches import at_once, inputs_of
 from quant.data import Images
 from quant.graph import Network
-from quant.layers import QuantLayer, QuantNetwork, uniform_bits
+from quant.layers import QuantNetwork, uniform_bits
+from quant.network import WeightLayer
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise
 from quant.ptq.statistics import LayerStatistics
@@ -84,19 +85,34 @@ def collect_all(
             handle.remove()
 
 
-def _in_one_run(layers: Iterable[tuple[str, QuantLayer]]) -> Iterator[list[tuple[str, QuantLayer]]]:
-    """Parts of a network's layers whose statistics fit in `STATISTICS_BYTES`, or one layer each."""
-    part: list[tuple[str, QuantLayer]] = []
+def in_one_run(network: Network, names: Iterable[str]) -> Iterator[list[str]]:
+    """Parts of layers whose statistics fit in `STATISTICS_BYTES`, or one layer each."""
+    part: list[str] = []
     size = 0
-    for name, layer in layers:
-        more = LayerStatistics.size_bytes(layer.layer)
+    for name in names:
+        more = LayerStatistics.size_bytes(plain_layer(network, name))
         if part and size + more > STATISTICS_BYTES:
             yield part
             part, size = [], 0
-        part.append((name, layer))
+        part.append(name)
         size += more
     if part:
         yield part
+
+
+def collected(network: Network, names: Sequence[str], images: Tensor) -> dict[str, LayerStatistics]:
+    """Run images through the float network once; returns the statistics of some of its layers."""
+    found = {name: LayerStatistics(plain_layer(network, name), name) for name in names}
+    layers = [(network.module.get_submodule(name), found[name]) for name in names]
+    collect_all(network.module, layers, images)
+    return found
+
+
+def plain_layer(network: Network, name: str) -> WeightLayer:
+    """Return a layer of the float network."""
+    layer = network.module.get_submodule(name)
+    assert isinstance(layer, WeightLayer)
+    return layer
 
 
 def calibration_images(data: Images, count: int, *, seed: int) -> Tensor:
@@ -136,42 +152,14 @@ def layer_solutions(
     str, dict of WeightMode to OptimisedWeights
         Layer after layer.
     """
-    for name, layer, statistics in layer_statistics(network, images, tuple(choices), narrow=narrow):
-        weight = layer.layer.weight.detach()
-        found = {}
-        for mode in choices[name]:
-            integers = IntegerRange(bits=mode.bits, narrow=narrow)
-            grid = WeightGrid.symmetric(matrix(weight), integers)
-            found[mode] = optimise(weight, statistics, grid, method)
-        yield name, found
-
-
-def layer_statistics(
-    network: Network, images: Tensor, names: Collection[str], *, narrow: bool = False
-) -> Iterator[tuple[str, QuantLayer, LayerStatistics]]:
-    """Yield some layers, ready to be quantised, with their statistics in the float network.
-
-    Statistics of at most `STATISTICS_BYTES`, or of one layer, are in memory at a time.
-
-    Parameters
-    ----------
-    network, images, narrow
-        As for `layer_solutions`.
-    names : collection of str
-        Layers.
-    """
     quantised = QuantNetwork(network, uniform_bits(network, WeightMode.W8), narrow=narrow)
-    asked = [(name, layer) for name, layer in quantised.quant_layers() if name in names]
-    for part in _in_one_run(asked):
-        statistics = {name: LayerStatistics(layer.layer, name) for name, layer in part}
-        plain = [(network.module.get_submodule(name), statistics[name]) for name, _ in part]
-        collect_all(network.module, plain, images)
-        for name, layer in part:
-            yield name, layer, statistics[name]
-
-
-def put(quantised: QuantNetwork, solutions: Solutions) -> None:
-    """Start every layer from its optimised weights at the precision it has, scales fixed."""
-    for name, layer in quantised.quant_layers():
-        found = solutions[name][layer.mode]
-        layer.start_from(found.values(), torch.from_numpy(found.grid.scale).float())
+    for part in in_one_run(network, choices):
+        statistics = collected(network, part, images)
+        for name in part:
+            weight, seen = quantised.layer(name).layer.weight.detach(), statistics.pop(name)
+            found = {}
+            for mode in choices[name]:
+                integers = IntegerRange(bits=mode.bits, narrow=narrow)
+                grid = WeightGrid.symmetric(matrix(weight), integers)
+                found[mode] = optimise(weight, seen, grid, method)
+            yield name, found

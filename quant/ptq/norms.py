@@ -1,100 +1,169 @@
-"""Batch norms behind quantised weights: they get what quantisation changed of what they see.
-
-New statistics from few images are noisier than those of training. What quantisation changes of them
-is not: the same images go through the float and the quantised network, and the running mean takes
-the difference of the two means, the running variance the ratio of the two variances. Ours.
-"""
+"""Batch norms that give each quantised layer the mean and variance that it had in float."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from quant.batches import at_once
+from quant.device import device_of
 from quant.layers import QuantNetwork
-from quant.network import Network, Norm
+from quant.network import Layer, Network, Norm
+from quant.quantizer import per_channel
 
 BATCH = 128
-RATIOS = (0.25, 4.0)
-"""Least and largest change of a variance: a channel that nearly never moves has no sound ratio."""
-
-_LEAST_VARIANCE = 1e-12
-
-Moments = tuple[Tensor, Tensor]
 
 
-def parts(images: Tensor, most: int = BATCH) -> tuple[Tensor, ...]:
-    """Cut images, two or more, into batches as large as memory allows, none of a single image."""
-    size = max(2, at_once(tuple(images.shape[1:]), most))
-    return torch.tensor_split(images, max(1, len(images) // size))
-
-
-@torch.no_grad()
-def batch_moments(
-    module: nn.Module, norms: Mapping[str, str], images: Tensor
-) -> dict[str, Moments]:
-    """Return mean and variance that batch norms see, each normalising by its batch.
+class Moments:
+    """Mean and variance per channel, of one batch and of all.
 
     Parameters
     ----------
-    module : module
-        In evaluation mode; left as it is.
-    norms : mapping of str to str
-        Paths of the batch norms, by layer.
-    images : float [N, C, H, W]
-        Two or more.
-
-    Returns
-    -------
-    dict of str to (float [M], float [M])
-        By layer; the means over the batches.
+    sign : float [M]
+        1, or -1 for a channel whose values are counted with the other sign.
     """
-    module = copy.deepcopy(module).eval()
-    found = {}
-    for name, path in norms.items():
-        norm = module.get_submodule(path)
-        assert isinstance(norm, Norm)
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches seen
-        norm.train()
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        found[name] = (norm.running_mean, norm.running_var)
-    for batch in parts(images):
-        module(batch)
-    return found
+
+    def __init__(self, sign: Tensor) -> None:
+        self.sign = sign
+        self.count = 0
+        self._sum = torch.zeros_like(sign, dtype=torch.float64)
+        self._squares = torch.zeros_like(self._sum)
+
+    def add(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Add a batch, float [N, M, ...]; returns its own mean and variance, float [M] each."""
+        over = [d for d in range(y.ndim) if d != 1]
+        variance, mean = torch.var_mean(y, dim=over, correction=0)
+        mean = mean * self.sign
+        count = y.numel() // y.shape[1]
+        self.count += count
+        self._sum += count * mean.double()
+        self._squares += count * (variance + mean.square()).double()
+        return mean, variance
+
+    @property
+    def mean(self) -> Tensor:
+        """Of all batches, float64 [M]."""
+        return self._sum / self.count
+
+    @property
+    def variance(self) -> Tensor:
+        """Of all batches, float64 [M]."""
+        return (self._squares / self.count - self.mean.square()).clamp_min(0)
+
+
+def parts(images: Tensor, most: int = BATCH) -> tuple[Tensor, ...]:
+    """Cut images into batches as large as memory allows."""
+    return torch.tensor_split(images, -(-len(images) // at_once(tuple(images.shape[1:]), most)))
 
 
 @torch.no_grad()
-def match_norms(quantised: QuantNetwork, network: Network, images: Tensor) -> None:
-    """Move the statistics of all folded batch norms by what quantisation changed.
+def follow_float(quantised: QuantNetwork, network: Network, images: Tensor) -> None:
+    """Change batch norms so that what they read has the float network's mean and variance.
+
+    Both networks see the same images, so a few suffice, and what is particular to them does not
+    enter: norms change by what quantisation changed. That is where it differs from
+    `quant.calibrate.reestimate_norms`, which takes the statistics of the images as they are. While
+    the images run, each layer's outputs are corrected batch by batch, so that later layers read
+    what they will. A gain and an offset per channel, which requantisation takes up. Ours, after
+    bias correction (Nagel et al., arXiv 1906.04721).
 
     Parameters
     ----------
     quantised : QuantNetwork
-        Changed in place; its batch norms have the statistics of the float network, its activations
-        no ranges yet.
+        Changed in place, left in evaluation mode; its batch norms have the statistics of the float
+        network, and activations not yet calibrated stay in float.
     network : Network
-        In float.
+        In float, of the same layers.
     images : float [N, C, H, W]
-        Calibration images, two or more.
+        Calibration images.
     """
-    norms = {layer.name: layer.norm for layer in network.layers if layer.norm is not None}
-    if not norms:
+    layers = {n: layer for n, layer in quantised.quant_layers() if layer.norm is not None}
+    if not layers:
         return
-    before = batch_moments(network.module, norms, images)
-    now = batch_moments(quantised.module, {name: f"{name}.norm" for name in norms}, images)
-    for name, path in norms.items():
-        plain, norm = network.module.get_submodule(path), quantised.layer(name).norm
-        assert isinstance(plain, Norm)
-        assert norm is not None
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        sign = torch.where(plain.weight < 0, -1.0, 1.0)  # as QuantLayer makes gains positive
-        norm.running_mean += now[name][0] - sign * before[name][0]
-        moved = before[name][1] > _LEAST_VARIANCE
-        ratio = torch.where(moved, now[name][1] / before[name][1].clamp_min(_LEAST_VARIANCE), 1.0)
-        norm.running_var *= ratio.clamp(*RATIOS)
+    norms = {name: layer.norm for name, layer in layers.items() if layer.norm is not None}
+    plain = {name: network.module.get_submodule(name) for name in layers}
+    signs = {layer.name: _signs(network, layer) for layer in network.layers if layer.name in layers}
+    wanted = {name: Moments(sign) for name, sign in signs.items()}
+    device, float_device = device_of(quantised), device_of(network.module)
+    found = {name: Moments(torch.ones_like(s, device=device)) for name, s in signs.items()}
+    latest: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, __: Any, y: Tensor) -> None:
+            mean, variance = wanted[name].add(y)
+            latest[name] = mean.to(device), variance.to(device)
+
+        return hook
+
+    def correct(name: str) -> Callable[..., Tensor]:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+            mean, variance = found[name].add(inputs[0])
+            aim, spread = latest[name]
+            gain = gain_between(spread, variance)
+            return _affine(inputs[0], gain, aim - mean * gain)
+
+        return hook
+
+    quantised.eval()
+    for batch in parts(images):
+        with _hooks(plain, lambda m, name: m.register_forward_hook(record(name))):
+            network.module(batch.to(float_device))
+        with _hooks(norms, lambda m, name: m.register_forward_pre_hook(correct(name))):
+            quantised(batch.to(device))
+    for name, norm in norms.items():
+        aim, now = wanted[name], found[name]
+        aims = aim.mean.to(device), aim.variance.to(device)
+        absorb(norm, aims, (now.mean, now.variance))
+
+
+def gain_between(wanted: Tensor, found: Tensor) -> Tensor:
+    """Ratio of deviations of two variances, float [M]; 1 for a channel without any."""
+    alive = (found > 0) & (wanted > 0)
+    return torch.where(alive, wanted / found.clamp_min(1e-30), 1.0).sqrt()
+
+
+@torch.no_grad()
+def absorb(norm: Norm, wanted: tuple[Tensor, Tensor], found: tuple[Tensor, Tensor]) -> None:
+    """Let a norm do, besides its own, what turns the moments `found` into those `wanted`.
+
+    Parameters
+    ----------
+    norm : batch norm
+        Changed in place.
+    wanted, found : (float [M], float [M])
+        Means and variances.
+    """
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    gain = gain_between(wanted[1], found[1])
+    mean.copy_(found[0] - (wanted[0] - mean) / gain)
+    variance.copy_((variance + norm.eps) / gain.square() - norm.eps)
+
+
+def _signs(network: Network, layer: Layer) -> Tensor:
+    """-1 for channels that `QuantLayer` turned round, since the gain of their norm is negative."""
+    norm = network.module.get_submodule(str(layer.norm))
+    assert isinstance(norm, Norm)
+    return torch.where(norm.weight < 0, -1.0, 1.0)
+
+
+def _affine(y: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
+    over = y.transpose(0, 1)
+    return (over * per_channel(gain, over) + per_channel(offset, over)).transpose(0, 1)
+
+
+@contextmanager
+def _hooks(
+    modules: Mapping[str, nn.Module], register: Callable[[nn.Module, str], Any]
+) -> Iterator[None]:
+    handles = [register(module, name) for name, module in modules.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -19,20 +19,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hw.precision import WeightMode
 from quant.catalogue import PRETRAINED, preprocessing
 from quant.errors import QuantError
 from quant.files import write_bytes, write_json
 from quant.ptq.bench.photographs import Photographs, default_roots, photographs
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from quant.data import ImageSet
     from quant.graph import Network
     from quant.journal import Entry
-    from quant.layers import QuantNetwork
-    from quant.ptq.optimise import OptimisedWeights
+    from quant.ptq.frames import Frame
 
 CELLS = (
     ("nearest", 8),
@@ -122,29 +120,44 @@ class Bench:
         return {kind: logits(self.teacher, data) for kind, data in self.held_out.items()}
 
     @cached_property
-    def solutions(self) -> tuple[dict[tuple[str, int], Any], dict[str, float]]:
-        """Optimised weights of every layer by cell, and seconds of statistics and methods."""
+    def images(self) -> Tensor:
+        """Photographs to calibrate on, float32 [N, 3, H, W]."""
         import numpy as np
 
         from quant.batches import inputs_of
-        from quant.layers import uniform_bits
-        from quant.ptq.network import layer_statistics
-        from quant.ptq.optimise import Method
 
-        found: dict[tuple[str, int], dict[str, dict[WeightMode, OptimisedWeights]]] = {}
-        seconds = {f"{method} {bits}": 0.0 for method, bits in self.cells}
-        images = inputs_of(self.calibration, np.arange(len(self.calibration)))
-        start = time.process_time()
-        wide = uniform_bits(self.network, WeightMode.W8)
-        for name, layer, statistics in layer_statistics(self.network, images, wide):
-            for method, bits in self.cells:
-                begin = time.process_time()
-                mode = WeightMode.from_bits(bits)
-                solved = _solved(layer.layer.weight, statistics, mode, Method(method))
-                found.setdefault((method, bits), {})[name] = {mode: solved}
-                seconds[f"{method} {bits}"] += time.process_time() - begin
-        seconds["statistics"] = time.process_time() - start - sum(seconds.values())
-        return found, seconds
+        return inputs_of(self.calibration, np.arange(len(self.calibration)))
+
+    @cached_property
+    def frames(self) -> tuple[dict[tuple[str, int], Frame], dict[tuple[str, int], float], float]:
+        """Networks of all cells, layers in place, and seconds: of each method, of statistics.
+
+        What `python -m quant.ptq` does by default, all cells reading the same statistics.
+        """
+        from quant.ptq.frames import frame_of
+        from quant.ptq.network import collected, in_one_run
+        from quant.ptq.optimise import Method
+        from quant.ptq.recipe import Recipe
+        from quant.ptq.solve import solve
+
+        names = [layer.name for layer in self.network.layers]
+        recipes = {cell: Recipe(method=Method(cell[0])) for cell in self.cells}
+        frames = {
+            (method, bits): frame_of(self.network, dict.fromkeys(names, bits), recipe)
+            for (method, bits), recipe in recipes.items()
+        }
+        seconds, collecting = dict.fromkeys(self.cells, 0.0), 0.0
+        for part in in_one_run(self.network, names):
+            start = time.process_time()
+            statistics = collected(self.network, part, self.images)
+            collecting += time.process_time() - start
+            for name in part:
+                read = statistics.pop(name)
+                for cell, frame in frames.items():
+                    found = solve(frame.weight(name), read, frame.grid(name), recipes[cell])
+                    frame.put(name, found.weights, found.shift)
+                    seconds[cell] += found.seconds
+        return frames, seconds, collecting
 
     def measure(self, method: str, bits: int) -> Entry:
         """Quantise and judge one cell; JSON values.
@@ -153,34 +166,26 @@ class Bench:
         ``calibrate_seconds`` that of batch norms and ranges; ``peak_bytes`` is the largest resident
         memory of the process so far.
         """
-        from quant.calibrate import fit_activations
         from quant.journal import Entry
-        from quant.layers import QuantNetwork, uniform_bits
-        from quant.ptq.follow import follow_float
-        from quant.ptq.network import put
 
-        solutions, seconds = self.solutions
+        frames, seconds, collecting = self.frames
+        frame = frames[method, bits]
         start = time.process_time()
-        quantised = QuantNetwork(
-            self.network, uniform_bits(self.network, WeightMode.from_bits(bits))
-        )
-        put(quantised, solutions[method, bits])
-        follow_float(quantised, self.network, self.calibration)
-        fit_activations(quantised, self.calibration)
+        frame.finish(self.images)
         calibrated = time.process_time() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
         values = {
             "method": method,
             "bits": bits,
-            "solve_seconds": seconds[f"{method} {bits}"],
-            "statistics_seconds": seconds["statistics"],
+            "solve_seconds": seconds[method, bits],
+            "statistics_seconds": collecting,
             "calibrate_seconds": calibrated,
             "peak_bytes": peak,
-            **self._judged(quantised),
+            **self._judged(frame.module),
         }
         return Entry(values=values)
 
-    def _judged(self, quantised: QuantNetwork) -> dict[str, Any]:
+    def _judged(self, quantised: nn.Module) -> dict[str, Any]:
         """Agreement with float by kind, dB of the logits, right answers where there are labels."""
         import torch
 
@@ -210,14 +215,6 @@ def logits(model: Any, data: ImageSet) -> Tensor:
     model.eval()
     with torch.no_grad():
         return torch.cat([model(images) for images, _ in eval_batches(data)])
-
-
-def _solved(weight: Tensor, statistics: Any, mode: WeightMode, method: Any) -> OptimisedWeights:
-    from quant.ptq.grid import IntegerRange, WeightGrid
-    from quant.ptq.optimise import matrix, optimise
-
-    integers = IntegerRange(bits=mode.bits, narrow=False)
-    return optimise(weight, statistics, WeightGrid.symmetric(matrix(weight), integers), method)
 
 
 def _photographs(task: Task) -> Photographs:

@@ -12,8 +12,8 @@ def markdown(document: Mapping[str, Any]) -> str:
         "# Large networks, post-training quantisation",
         "",
         f"Written by `{document['command']}`; {document['machine']}, one thread a network.",
-        "All weights W bit per channel, full range; activations 8 bit per tensor; batch norms take "
-        "up what quantisation changed (`quant.ptq.follow`).",
+        "Recipe of `python -m quant.ptq`: all weights W bit per channel, full range, steps fitted; "
+        "activations 8 bit per tensor, min-max; batch norms take up what quantisation changed.",
         "Agreement: share of held-out photographs on which the quantised network's first answer is "
         "the float network's; in brackets its standard error.",
         "SQNR: energy of the float logits over that of the error. Seconds: processor time; the "

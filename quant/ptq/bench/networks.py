@@ -31,8 +31,8 @@ from quant.journal import Entry, Journal
 from quant.models import WEIGHTS_FOLDER
 from quant.ptq.bench.about import about
 from quant.ptq.frames import frame_of
-from quant.ptq.layerwise import Layerwise, collected
-from quant.ptq.network import CALIBRATION_IMAGES, calibration_images
+from quant.ptq.layerwise import Layerwise
+from quant.ptq.network import CALIBRATION_IMAGES, calibration_images, collected
 from quant.ptq.optimise import Method
 from quant.ptq.recipe import Norms, Recipe, Steps
 from quant.ptq.solve import solve
