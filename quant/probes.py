@@ -9,7 +9,7 @@ calibration removes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
@@ -20,6 +20,7 @@ from hw.precision import WeightMode
 from quant.device import device_of
 from quant.layers import QuantNetwork, Start
 from quant.quantizer import ActRange
+from quant.threads import in_threads, threads_for
 
 
 def logit_divergence(
@@ -43,15 +44,21 @@ def logit_divergence(
         the rule.
     """
     before = quantised.bits
-    with _probing(quantised, images) as divergence:
+
+    def probe(network: QuantNetwork, names: Sequence[str]) -> dict[str, dict[WeightMode, float]]:
         found: dict[str, dict[WeightMode, float]] = {}
-        for name, modes in choices.items():
-            layer, start = quantised.layer(name), starts(name)
-            found[name] = {
-                mode: 0.0 if mode is before[name] else divergence(layer.at(mode, start.get(mode)))
-                for mode in modes
-            }
-    return found
+        with _probing(network, images) as divergence:
+            for name in names:
+                layer, start = network.layer(name), starts(name)
+                found[name] = {
+                    m: 0.0 if m is before[name] else divergence(layer.at(m, start.get(m)))
+                    for m in choices[name]
+                }
+        return found
+
+    threads = threads_for(quantised)
+    found = in_threads(probe, quantised, [list(choices)[i::threads] for i in range(threads)])
+    return {name: found[i % threads][name] for i, name in enumerate(choices)}
 
 
 def act_divergence(

@@ -98,7 +98,7 @@ def open_session(
     ).values["validation"]
     layers = bench.network.layers
     most = max((table.modes[-1] for _, table in request.tables), key=lambda mode: mode.bits)
-    calibrated = bench.calibrated(uniform_bits(bench.network, most), seed=request.seed)
+    calibrated = bench.rounded(uniform_bits(bench.network, most), seed=request.seed)
     samples = bench.operands(calibrated, seed=request.seed, act_bits=_fewer_act_bits(request))
     tensors, images = bench.network.tensors, bench.network.images
     candidates = []

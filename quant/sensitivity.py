@@ -59,11 +59,12 @@ def sensitivities(
     if measure is Measure.KL:
         found: Sensitivity = {name: scores(bench.network.weight(name)) for name in menu.names}
     elif measure is Measure.LOGIT_KL:
-        quantised = bench.calibrated(menu.uniform(most), seed=seed, acts=menu.most_acts)
-        images, _ = _images(bench, PROBE_IMAGES, seed=seed)
         starts = bench.starts(seed)
         if starts is not None:
-            starts.prepare(menu.choices)
+            starts.prepare(menu.choices)  # at once, so that the statistics are taken once
+        quantised = bench.calibrated(menu.uniform(most), seed=seed, acts=menu.most_acts)
+        images, _ = _images(bench, PROBE_IMAGES, seed=seed)
+        if starts is not None:
             found = logit_divergence(quantised, menu.choices, images, starts.of)
         else:
             found = logit_divergence(quantised, menu.choices, images)

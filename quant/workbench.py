@@ -28,7 +28,7 @@ from quant.models import load
 from quant.network import InPlaceNetwork
 from quant.operands import GROUPS, LayerSample, layer_samples
 from quant.ptq.network import calibration_images
-from quant.ptq.norms import follow_float
+from quant.ptq.norms import FloatMoments, follow_float
 from quant.qat import QatSettings, train_quantised
 from quant.quantizer import ActRange
 from quant.rounding import Rounding
@@ -111,6 +111,7 @@ class Workbench:
         self._check_logits()
         self.teacher.to(self.device)
         self._starts: dict[int, Starts] = {}
+        self._moments: dict[int, FloatMoments] = {}
 
     def _check_logits(self) -> None:
         with torch.no_grad():
@@ -133,12 +134,21 @@ class Workbench:
         """Return the float network, quantised and calibrated, not trained."""
         quantised = self.quantised(bits, scales=scales, acts=acts)
         self.start(quantised, bits, seed=seed)
+        self._calibrate(quantised, seed=seed)
+        return quantised
+
+    def rounded(self, bits: Bits, *, seed: int) -> QuantNetwork:
+        """Return the float network, calibrated, weights rounded to nearest whatever the source."""
+        quantised = self.quantised(bits)
+        self._calibrate(quantised, seed=seed)
+        return quantised
+
+    def _calibrate(self, quantised: QuantNetwork, *, seed: int) -> None:
         if isinstance(self.network, InPlaceNetwork):
             self.recalibrate(quantised, seed=seed)
         else:
-            follow_float(quantised, self.network, self.start_images(seed))
+            follow_float(quantised, self._float_moments(seed))
             fit_activations(quantised, self.train_set, seed=seed)
-        return quantised
 
     def quantised(
         self, bits: Bits, *, scales: Scales = Scales.MIN_MAX, acts: Acts | None = None
@@ -157,10 +167,15 @@ class Workbench:
         if self.source.rounding is Rounding.NEAREST or isinstance(self.network, InPlaceNetwork):
             return None
         if seed not in self._starts:
-            self._starts = {seed: Starts(network=self.network, images=self.start_images(seed))}
+            self._starts = {seed: Starts(network=self.network, images=self._start_images(seed))}
         return self._starts[seed]
 
-    def start_images(self, seed: int) -> Tensor:
+    def _float_moments(self, seed: int) -> FloatMoments:
+        if seed not in self._moments:
+            self._moments = {seed: FloatMoments(self.network, self._start_images(seed))}
+        return self._moments[seed]
+
+    def _start_images(self, seed: int) -> Tensor:
         """Choose the images that untrained networks are optimised and corrected on."""
         return calibration_images(self.train_set, START_IMAGES, seed=seed)
 

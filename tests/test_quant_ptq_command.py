@@ -33,7 +33,7 @@ from quant.ptq.folded import FoldedNetwork
 from quant.ptq.frames import frame_of
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.network import collected
-from quant.ptq.norms import follow_float
+from quant.ptq.norms import FloatMoments, follow_float
 from quant.ptq.optimise import Method
 from quant.ptq.options import Options
 from quant.ptq.recipe import Norms, Recipe
@@ -451,7 +451,7 @@ def test_norms_follow_what_became_of_the_weights() -> None:
     layer = quantised.layer("0")
     assert layer.norm is not None
     layer.start_from(layer.layer.weight.detach() * 0.75, torch.full((4,), 0.002))
-    follow_float(quantised, network, images)
+    follow_float(quantised, FloatMoments(network, images))
     # outputs are 0.75 times what they were, so a norm of 0.75 times the statistics gives the same
     sign = torch.tensor([1.0, 1.0, -1.0, 1.0])
     start = torch.tensor([0.1, 0.2, 0.3, 0.4])

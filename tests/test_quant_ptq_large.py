@@ -29,7 +29,7 @@ from quant.ptq.bench import large
 from quant.ptq.bench.large_report import markdown
 from quant.ptq.bench.photographs import CUT_OUTS, SCENES, photographs
 from quant.ptq.network import layer_solutions
-from quant.ptq.norms import follow_float
+from quant.ptq.norms import FloatMoments, follow_float
 from quant.ptq.optimise import Method
 from quant.ptq.statistics import LayerStatistics
 
@@ -144,7 +144,7 @@ def test_norms_give_layers_the_moments_that_they_had_in_float(
         return max(float(values.abs().max()) for values in change)
 
     before = worst()
-    follow_float(quantised, network, inputs_of(data, np.arange(len(data))))
+    follow_float(quantised, FloatMoments(network, inputs_of(data, np.arange(len(data)))))
     assert before > 0.3
     assert worst() < 1e-3
 
@@ -160,7 +160,7 @@ def test_norms_stay_where_nothing_changed(data: ImageSet) -> None:
     for _, layer in quantised.quant_layers():
         layer.set_scale(torch.full((len(layer.layer.weight),), 1e-2))
     before = {name: value.clone() for name, value in quantised.state_dict().items()}
-    follow_float(quantised, network, inputs_of(data, np.arange(len(data))))
+    follow_float(quantised, FloatMoments(network, inputs_of(data, np.arange(len(data)))))
     for name, value in quantised.state_dict().items():
         torch.testing.assert_close(value, before[name], atol=1e-4, rtol=1e-4)
 

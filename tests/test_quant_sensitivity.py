@@ -1,5 +1,7 @@
 """Sensitivities against what they are defined as, on a network small enough to differentiate."""
 
+import joblib
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,9 +11,11 @@ from hw.precision import WeightMode
 from quant.calibrate import fit_activations
 from quant.curvature import fisher, hessian, hutchinson, perturbation
 from quant.data import ImageSet
+from quant.evaluate import accuracy
 from quant.graph import Network, trace
 from quant.layers import QuantNetwork
 from quant.probes import logit_divergence
+from quant.threads import in_threads, threads_for
 
 torch.set_num_threads(1)
 
@@ -45,11 +49,14 @@ def images() -> Tensor:
     return torch.rand(12, 1, 6, 6, generator=torch.Generator().manual_seed(1))
 
 
+def pictures(images: Tensor) -> ImageSet:
+    pixels = (images[:, 0] * 255).to(torch.uint8).numpy()
+    return ImageSet(images=pixels, labels=np.arange(12) % 4)
+
+
 def test_probes_are_the_divergence_of_one_layer_at_a_time(network: Network, images: Tensor) -> None:
     quantised = QuantNetwork(network, dict.fromkeys(NAMES, WeightMode.W8))
-    pixels = (images[:, 0] * 255).to(torch.uint8).numpy()
-    labels = torch.zeros(12, dtype=torch.int64).numpy()
-    fit_activations(quantised, ImageSet(images=pixels, labels=labels), batches=1)
+    fit_activations(quantised, pictures(images), batches=1)
     before = quantised.snapshot()
     found = logit_divergence(quantised, CHOICES, images)
     after = quantised.snapshot()
@@ -117,3 +124,37 @@ def test_fisher_is_the_mean_squared_gradient_times_the_squared_perturbation(
         (gradient,) = torch.autograd.grad(loss, weight)
         options.append(0.5 * float((gradient.square() * squared).sum()))
     assert any(found == pytest.approx(option, rel=1e-5) for option in options)
+
+
+def test_probes_do_not_depend_on_the_number_of_threads(
+    network: Network, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantised = QuantNetwork(network, dict.fromkeys(NAMES, WeightMode.W8))
+    fit_activations(quantised, pictures(images), batches=1)
+    found, right = [], []
+    for cores in (1, 2, 3):
+        monkeypatch.setattr(joblib, "cpu_count", lambda cores=cores: cores)
+        assert threads_for(quantised) == cores
+        found.append(logit_divergence(quantised, CHOICES, images))
+        right.append(accuracy(quantised, pictures(images), batch=5))
+    assert found[0] == found[1] == found[2]
+    assert list(found[2]) == list(NAMES)
+    assert right[0] == right[1] == right[2]
+    assert 0 < right[0] < 1
+
+
+def test_threads_take_copies_and_give_results_in_order(network: Network) -> None:
+    seen = []
+
+    def work(module: nn.Module, part: int) -> int:
+        seen.append(module)
+        if part == 3:
+            raise ValueError("part 3")
+        return 10 * part
+
+    assert in_threads(work, network.module, [7]) == [70]
+    assert seen == [network.module]
+    assert in_threads(work, network.module, [5, 1, 2]) == [50, 10, 20]
+    assert network.module not in seen[1:]
+    with pytest.raises(ValueError, match="part 3"):
+        in_threads(work, network.module, [1, 3])

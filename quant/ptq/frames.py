@@ -14,7 +14,7 @@ from quant.layers import QuantLayer, QuantNetwork
 from quant.network import InPlaceNetwork, Network
 from quant.ptq.folded import FoldedLayer, FoldedNetwork
 from quant.ptq.grid import IntegerRange, WeightGrid
-from quant.ptq.norms import absorb, follow_float, parts
+from quant.ptq.norms import FloatMoments, absorb, follow_float, parts
 from quant.ptq.optimise import OptimisedWeights, matrix
 from quant.ptq.ranges import SAMPLE, RangeQuantizer, act_range
 from quant.ptq.recipe import ACT_BITS, BitsByLayer, Norms, Recipe
@@ -162,7 +162,7 @@ class ArrayFrame:
         if self.recipe.norms is Norms.MATCHED:
             for name, state in self._start.items():
                 self.restore(name, state)
-            follow_float(self.module, self.network, images)
+            follow_float(self.module, FloatMoments(self.network, images))
         if self.recipe.act_bits is None:
             return
         quantizers = [self.module.act_quantizer(tensor) for tensor in self.module.act_quantizers]

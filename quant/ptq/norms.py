@@ -60,8 +60,51 @@ def parts(images: Tensor, most: int = BATCH) -> tuple[Tensor, ...]:
     return torch.tensor_split(images, -(-len(images) // at_once(tuple(images.shape[1:]), most)))
 
 
+class FloatMoments:
+    """Means and variances of what a float network's batch norms read.
+
+    Parameters
+    ----------
+    network : Network
+        In float.
+    images : float [N, C, H, W]
+        Calibration images.
+
+    Attributes
+    ----------
+    batches : sequence of float [n, C, H, W]
+        The images, as many together as memory allows.
+    of_batch : list of dict of str to (float [M], float [M])
+        By batch and layer.
+    of_all : dict of str to Moments
+        By layer.
+    """
+
+    @torch.no_grad()
+    def __init__(self, network: Network, images: Tensor) -> None:
+        norms = {layer.name: layer for layer in network.layers if layer.norm is not None}
+        self.batches = parts(images)
+        self.of_all = {name: Moments(_signs(network, layer)) for name, layer in norms.items()}
+        self.of_batch: list[dict[str, tuple[Tensor, Tensor]]] = []
+        if not norms:
+            return
+        device = device_of(network.module)
+
+        def record(name: str) -> Callable[..., None]:
+            def hook(_: nn.Module, __: Any, y: Tensor) -> None:
+                self.of_batch[-1][name] = self.of_all[name].add(y)
+
+            return hook
+
+        plain = {name: network.module.get_submodule(name) for name in norms}
+        with _hooks(plain, lambda m, name: m.register_forward_hook(record(name))):
+            for batch in self.batches:
+                self.of_batch.append({})
+                network.module(batch.to(device))
+
+
 @torch.no_grad()
-def follow_float(quantised: QuantNetwork, network: Network, images: Tensor) -> None:
+def follow_float(quantised: QuantNetwork, wanted: FloatMoments) -> None:
     """Change batch norms so that what they read has the float network's mean and variance.
 
     Both networks see the same images, so a few suffice, and what is particular to them does not
@@ -76,48 +119,34 @@ def follow_float(quantised: QuantNetwork, network: Network, images: Tensor) -> N
     quantised : QuantNetwork
         Changed in place, left in evaluation mode; its batch norms have the statistics of the float
         network, and activations not yet calibrated stay in float.
-    network : Network
-        In float, of the same layers.
-    images : float [N, C, H, W]
-        Calibration images.
+    wanted : FloatMoments
+        Of the float network.
     """
-    layers = {n: layer for n, layer in quantised.quant_layers() if layer.norm is not None}
-    if not layers:
+    norms = {name: quantised.layer(name).norm for name in wanted.of_all}
+    if not norms:
         return
-    norms = {name: layer.norm for name, layer in layers.items() if layer.norm is not None}
-    plain = {name: network.module.get_submodule(name) for name in layers}
-    signs = {layer.name: _signs(network, layer) for layer in network.layers if layer.name in layers}
-    wanted = {name: Moments(sign) for name, sign in signs.items()}
-    device, float_device = device_of(quantised), device_of(network.module)
-    found = {name: Moments(torch.ones_like(s, device=device)) for name, s in signs.items()}
-    latest: dict[str, tuple[Tensor, Tensor]] = {}
+    device = device_of(quantised)
+    ones = {name: torch.ones_like(m.sign, device=device) for name, m in wanted.of_all.items()}
+    found = {name: Moments(one) for name, one in ones.items()}
 
-    def record(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, __: Any, y: Tensor) -> None:
-            mean, variance = wanted[name].add(y)
-            latest[name] = mean.to(device), variance.to(device)
-
-        return hook
-
-    def correct(name: str) -> Callable[..., Tensor]:
+    def correct(name: str, aims: Mapping[str, tuple[Tensor, Tensor]]) -> Callable[..., Tensor]:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
             mean, variance = found[name].add(inputs[0])
-            aim, spread = latest[name]
+            aim, spread = (value.to(device) for value in aims[name])
             gain = gain_between(spread, variance)
             return _affine(inputs[0], gain, aim - mean * gain)
 
         return hook
 
+    modules = {name: norm for name, norm in norms.items() if norm is not None}
     quantised.eval()
-    for batch in parts(images):
-        with _hooks(plain, lambda m, name: m.register_forward_hook(record(name))):
-            network.module(batch.to(float_device))
-        with _hooks(norms, lambda m, name: m.register_forward_pre_hook(correct(name))):
+    for batch, aims in zip(wanted.batches, wanted.of_batch, strict=True):
+        with _hooks(modules, lambda m, n, a=aims: m.register_forward_pre_hook(correct(n, a))):  # type: ignore[misc]
             quantised(batch.to(device))
-    for name, norm in norms.items():
-        aim, now = wanted[name], found[name]
-        aims = aim.mean.to(device), aim.variance.to(device)
-        absorb(norm, aims, (now.mean, now.variance))
+    for name, norm in modules.items():
+        aim, now = wanted.of_all[name], found[name]
+        aims_of_all = aim.mean.to(device), aim.variance.to(device)
+        absorb(norm, aims_of_all, (now.mean, now.variance))
 
 
 def gain_between(wanted: Tensor, found: Tensor) -> Tensor:

@@ -1,0 +1,49 @@
+"""Forward runs of a network shared between threads, each with a copy of it; results do not change.
+
+Torch lets other threads run while it computes. Within each, operations keep the number of threads
+that they have here, one in a search, so sums are the same on any machine.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import joblib
+import torch
+from torch import nn
+
+from quant.device import device_of
+
+MOST_THREADS = 4
+
+Module = TypeVar("Module", bound=nn.Module)
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+def threads_for(module: nn.Module) -> int:
+    """How many threads a network's forward runs are worth: 1 on an accelerator."""
+    on_cpu = device_of(module).type == "cpu"
+    return max(1, min(MOST_THREADS, joblib.cpu_count())) if on_cpu else 1
+
+
+def in_threads(
+    work: Callable[[Module, Part], Result], module: Module, parts: Sequence[Part]
+) -> list[Result]:
+    """Call `work` with a copy of the network and each part, in threads; the results in order.
+
+    A single part takes the network itself, in this thread.
+    """
+    if len(parts) == 1:
+        return [work(module, parts[0])]
+    inner = torch.get_num_threads()
+
+    def run(copied: Module, part: Part) -> Result:
+        torch.set_num_threads(inner)  # a new thread would have as many as there are cores
+        return work(copied, part)
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return list(pool.map(run, [copy.deepcopy(module) for _ in parts], parts))
