@@ -50,7 +50,7 @@ def main(
     model: Annotated[
         str,
         typer.Option(
-            help="resnet8, dscnn, module:factory of an nn.Module of your own, or FILE.onnx"
+            help="resnet8, dscnn, module:factory of an nn.Module, FILE.onnx, torchvision:NAME"
         ),
     ] = "resnet8",
     max_drop: Annotated[float, typer.Option(help="largest loss of accuracy, a fraction")] = 0.01,

@@ -182,6 +182,28 @@ def test_arrays_that_are_no_images(
     assert error_of(lambda: check(open_data(path, "own:Net"))) == text.replace("FILE:", f"{path}:")
 
 
+@pytest.mark.parametrize("change", [with_nan, lambda x: x[:, 1:]], ids=["nan", "shape"])
+def test_a_wrong_test_part_is_refused_before_the_search(
+    change: Callable[[NDArray[Any]], NDArray[Any]], tmp_path: Path, arrays: Arrays
+) -> None:
+    path = saved(tmp_path, arrays | {"x_test": change(arrays["x_test"])})
+    assert "test" in error_of(open_data(path, "own:Net").check_test_length)
+
+
+def test_the_check_looks_at_no_image_of_uint8(
+    tmp_path: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = open_data(saved(tmp_path, arrays), "own:Net")
+    read: list[str] = []
+    whole = NpzData._array
+    monkeypatch.setattr(
+        NpzData, "_array", lambda self, name: [read.append(name), whole(self, name)][1]
+    )
+    data.check_test_length()
+    assert "x_test" not in read
+    assert "y_test" in read
+
+
 def test_files_that_are_none(tmp_path: Path, arrays: Arrays) -> None:
     write = "write it with numpy.savez(FILE, x_train=..., y_train=..., x_test=..., y_test=...)"
     path = tmp_path / "missing.npz"
