@@ -196,9 +196,12 @@ def test_the_check_looks_at_no_image_of_uint8(
     data = open_data(saved(tmp_path, arrays), "own:Net")
     read: list[str] = []
     whole = NpzData._array
-    monkeypatch.setattr(
-        NpzData, "_array", lambda self, name: [read.append(name), whole(self, name)][1]
-    )
+
+    def noted(self: NpzData, name: str) -> NDArray[Any]:
+        read.append(name)
+        return whole(self, name)
+
+    monkeypatch.setattr(NpzData, "_array", noted)
     data.check_test_length()
     assert "x_test" not in read
     assert "y_test" in read
