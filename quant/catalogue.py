@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -83,8 +84,18 @@ MODELS = (*SHIPPED, *PRETRAINED)
 """Networks with a name."""
 
 
+COLLECTIONS = ("torchvision", "timm")
+"""Packages whose networks have names (`quant.collected`); never a dependency."""
+
+
+def is_collected(name: str) -> bool:
+    """Whether a name is that of a collection's network: ``torchvision:resnet18``."""
+    package, _, network = name.partition(":")
+    return package in COLLECTIONS and bool(network)
+
+
 def is_factory(name: str) -> bool:
-    """Whether a name is ``module:factory``, a network of the user's own."""
+    """Whether a name is ``module:factory``, a network (or data set) of the user's own."""
     module, colon, factory = name.partition(":")
     return bool(colon) and factory.isidentifier() and all(map(str.isidentifier, module.split(".")))
 
@@ -94,14 +105,28 @@ def is_onnx(name: str) -> bool:
     return name.endswith(".onnx")
 
 
+def is_foreign(name: str) -> bool:
+    """Whether a network is neither shipped nor pretrained, but Python code of others."""
+    return is_collected(name) or is_factory(name)
+
+
 def check_model(name: str) -> None:
     """Refuse an unknown name.
 
     Raises
     ------
     QuantError
-        If no network has this name, and it is neither ``module:factory`` nor an ONNX file.
+        If no network has this name, and it is neither ``module:factory`` nor an ONNX file, or a
+        collection's without the collection.
     """
+    if is_collected(name):
+        package = name.partition(":")[0]
+        if importlib.util.find_spec(package) is None:
+            raise QuantError(
+                f"model {name} must come with {package} installed, and it is not; run "
+                f"`pip install {package}`, or give module:factory"
+            )
+        return
     if name in MODELS or is_factory(name):
         return
     if not is_onnx(name):
@@ -116,7 +141,8 @@ def check_model(name: str) -> None:
 def preprocessing(name: str) -> Preprocessing:
     """Return how photographs become inputs of a network; the usual way if it has none of its own.
 
-    A network of the user's own takes pixel / 255, too: its normalisation is its first module.
+    A network of the user's own takes pixel / 255, too: its normalisation is its first module;
+    `quant.collected` puts one before those of collections.
     """
     return PRETRAINED[name].preprocessing if name in PRETRAINED else Preprocessing()
 

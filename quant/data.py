@@ -1,5 +1,7 @@
 """Sets of images, and folders of IDX files (the MNIST family), split so that tests stay unread.
 
+`quant.sources` tells which reader a folder or file needs.
+
 Format: the IDX description on the MNIST page (LeCun, Cortes, Burges, 1998): a big-endian magic
 number 0x00000801 (labels) or 0x00000803 (images), one 32-bit size per dimension, then bytes.
 """
@@ -142,10 +144,7 @@ class ImageData:
 
     @cached_property
     def _train_and_validation(self) -> tuple[ImageSet, ImageSet]:
-        whole = self._read("train")
-        order = np.random.default_rng(SPLIT_SEED).permutation(len(whole))
-        cut = min(VALIDATION_IMAGES, math.ceil(len(whole) / 6))
-        return whole.take(np.sort(order[cut:])), whole.take(np.sort(order[:cut]))
+        return split(self._read("train"))
 
     @property
     def train(self) -> ImageSet:
@@ -190,6 +189,19 @@ class ImageData:
         content = _decompressed(path)
         self.sha256[path.name.removesuffix(".gz")] = hashlib.sha256(content).hexdigest()
         return parse_idx(content, dimensions=dimensions, path=path)
+
+
+def split(whole: ImageSet) -> tuple[ImageSet, ImageSet]:
+    """Return training and validation images: the latter 5,000, at most a sixth, at random.
+
+    Parameters
+    ----------
+    whole : ImageSet
+        What may be trained on, 2 images or more.
+    """
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(whole))
+    cut = min(VALIDATION_IMAGES, math.ceil(len(whole) / 6))
+    return whole.take(np.sort(order[cut:])), whole.take(np.sort(order[:cut]))
 
 
 def default_folder() -> Path:

@@ -15,9 +15,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from quant.data import ImageData
 from quant.errors import QuantError
 from quant.files import write_json
+from quant.sources import open_data
 from sim import folder as integers
 from sim import network as golden
 
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from quant.data import ImageSet
+    from quant.data import Images
     from quant.exact import ExactNetwork
 
 INTEGER_FOLDER = "integer"
 RESULT_NAME = "result.json"
 GOLDEN_NAME = "golden.json"
 """What `--check` has found, in the run's folder; `quant.report` shows it."""
+DEFAULT_MODEL = "resnet8"
+"""Whose images a folder of integers is checked on, where no result.json names its network."""
 CHECKED_IMAGES = 100
 """Test images on which an exported file is held to the golden model."""
 
@@ -103,7 +105,7 @@ def exact_network(run: Path, data: Path) -> ExactNetwork:
 
 
 def compare(
-    network: integers.IntegerNetwork, exact: ExactNetwork, images: ImageSet, *, batch: int = 100
+    network: integers.IntegerNetwork, exact: ExactNetwork, images: Images, *, batch: int = 100
 ) -> Iterator[int]:
     """Compare every tensor of the integer network with torch's; yields correct answers a batch.
 
@@ -118,9 +120,9 @@ def compare(
     from quant.batches import to_input
 
     for first in range(0, len(images), batch):
-        chosen = images.images[first : first + batch]
-        expected = exact.tensors(to_input(torch.from_numpy(chosen.copy())))
-        for name, found in golden.tensors(network, chosen[..., None]):
+        chosen = images.pixels(np.arange(first, min(first + batch, len(images))))
+        expected = exact.tensors(to_input(torch.from_numpy(chosen)))
+        for name, found in golden.tensors(network, with_channels(chosen)):
             if name not in expected:  # max pooling, of which torch keeps no integers
                 continue
             values = expected[name].numpy()
@@ -151,7 +153,7 @@ def check(run: Path, data: Path | None, console: Console) -> None:
     result = read_result(run)
     folder = data or Path(result["data"]["folder"])
     network, exact = read_integers(run), exact_network(run, folder)
-    images = ImageData(folder).test
+    images = open_data(folder, result["model"]).test
     correct = 0
     with Progress(console=console) as progress:
         task = progress.add_task("test images", total=len(images))
@@ -244,12 +246,20 @@ def write_onnx(
 
 def checked_images(run: Path, data: Path | None) -> NDArray[np.uint8]:
     """Return the test images on which files are checked, uint8 [N, H, W, C]."""
-    from quant.data import ImageData, default_folder
+    import numpy as np
 
-    folder = data or default_folder()
-    if data is None and (run / RESULT_NAME).is_file():
-        folder = Path(read_result(run)["data"]["folder"])
-    images = ImageData(folder).test.images[:CHECKED_IMAGES]
+    from quant.data import default_folder
+
+    folder, model = data or default_folder(), DEFAULT_MODEL
+    if (run / RESULT_NAME).is_file():
+        result = read_result(run)
+        folder, model = data or Path(result["data"]["folder"]), result["model"]
+    test = open_data(folder, model).test
+    return with_channels(test.pixels(np.arange(min(CHECKED_IMAGES, len(test)))))
+
+
+def with_channels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return images [N, H, W] or [N, H, W, C] as [N, H, W, C]."""
     return images if images.ndim == 4 else images[..., None]
 
 
@@ -279,7 +289,7 @@ def main(
         ),
     ] = False,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of IDX files; that of the run by default.")
+        Path | None, typer.Option(help="As of the search; that of the run by default.")
     ] = None,
     opset: Annotated[
         int | None,

@@ -11,7 +11,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from quant.catalogue import is_onnx
+from quant.catalogue import is_collected, is_onnx
+from quant.collected import build_collected, fitting
 from quant.errors import QuantError
 from quant.tracing import first_line, line_of
 
@@ -21,8 +22,14 @@ _NESTED = ("state_dict", "model", "model_state_dict")
 """Where checkpoints keep the weights, beside other things."""
 
 
-def build_own(name: str) -> nn.Module:
+def build_own(name: str, *, seed: int = SEED) -> nn.Module:
     """Call ``module:factory``; the module is looked for where the command was started, too.
+
+    Parameters
+    ----------
+    name : str
+    seed : int
+        Of the weights that the factory draws.
 
     Raises
     ------
@@ -36,7 +43,7 @@ def build_own(name: str) -> nn.Module:
     try:
         make = getattr(importlib.import_module(module), factory)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
+            torch.manual_seed(seed)
             model = make()
     except Exception as error:  # of the user's code
         raise QuantError(
@@ -54,27 +61,54 @@ def load_own(name: str, path: Path | None) -> tuple[nn.Module, dict[str, str]]:
     Parameters
     ----------
     name : str
-        ``module:factory``, or ``FILE.onnx``.
+        ``module:factory``, ``FILE.onnx``, or a collection's (`quant.collected`).
     path : Path, optional
         A safetensors file, or a checkpoint of torch that has nothing but weights in it; what the
-        factory or the ONNX file gives is used as it is by default.
+        factory or the ONNX file gives is used as it is by default; a collection's network needs
+        one.
 
     Raises
     ------
     QuantError
         If it cannot be built, or the file is missing, malformed or of another network.
     """
+    if is_collected(name):
+        return load_collected(name, path)
     model, about = load_imported(Path(name)) if is_onnx(name) else (build_own(name), {})
     if path is None:
         return model.eval(), about
     state, metadata = read_weights(path)
+    put_weights(model, state, name=name, path=path)
+    return model.eval(), metadata
+
+
+def load_collected(name: str, path: Path | None) -> tuple[nn.Module, dict[str, str]]:
+    """Return a network of a collection with the weights of a file; as `load_own`."""
+    model = build_collected(name, seed=SEED)
+    if path is None:
+        raise QuantError(
+            f"model {name} must come with --weights FILE, since nothing is downloaded, not without;"
+            f" save its state_dict(), or train it: python -m quant.train --model {name} --out FILE"
+        )
+    state, metadata = read_weights(path)
+    put_weights(model, fitting(state), name=name, path=path)
+    return model.eval(), metadata
+
+
+def put_weights(model: nn.Module, state: dict[str, Tensor], *, name: str, path: Path) -> None:
+    """Put weights into a network.
+
+    Raises
+    ------
+    QuantError
+        If they are another's; tells the first difference.
+    """
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         lines = str(error).splitlines()
         reason = lines[1].strip() if len(lines) > 1 else lines[0]
         raise QuantError(f"{path}: weights must fit {name}, not: {reason[:200]}") from error
-    return model.eval(), metadata
 
 
 def load_imported(path: Path) -> tuple[nn.Module, dict[str, str]]:

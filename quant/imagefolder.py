@@ -23,41 +23,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from quant.catalogue import PRETRAINED, SHIPPED, Preprocessing, preprocessing
-from quant.data import SPLIT_SEED, VALIDATION_IMAGES, Data, ImageData
+from quant.catalogue import Preprocessing
+from quant.data import SPLIT_SEED, VALIDATION_IMAGES
 from quant.errors import QuantError
 from quant.listing import HELP, Listed, class_names, listed
 from quant.photographs import PhotoSet, check_header
 
 TEST_SHARE = 0.5
 """Of a folder with one set only."""
-
-
-def open_data(folder: Path, model: str) -> Data:
-    """Return the images of a folder as a network takes them.
-
-    Parameters
-    ----------
-    folder : Path
-        Of photographs for a pretrained network, of IDX files for a shipped one; for a network of
-        the user's own, of photographs if it has folders and no IDX files in it.
-    model : str
-        Name of the network.
-
-    Raises
-    ------
-    QuantError
-        As `ImageData` and `PhotoData`.
-    """
-    own = model not in SHIPPED and folder.is_dir() and not _has_idx(folder)
-    if model in PRETRAINED or (own and any(path.is_dir() for path in folder.iterdir())):
-        classes = PRETRAINED[model].classes if model in PRETRAINED else None
-        return PhotoData(folder, preprocessing(model), classes=classes)
-    return ImageData(folder)
-
-
-def _has_idx(folder: Path) -> bool:
-    return any("-ubyte" in path.name for path in folder.iterdir())
 
 
 class PhotoData:

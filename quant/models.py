@@ -9,9 +9,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from quant.catalogue import PRETRAINED, check_model, is_factory, is_onnx
+from quant.catalogue import (
+    PRETRAINED,
+    check_model,
+    is_collected,
+    is_factory,
+    is_foreign,
+    is_onnx,
+)
+from quant.collected import build_collected
 from quant.errors import QuantError
-from quant.factory import load_own
+from quant.factory import build_own, load_own
 from quant.mobile import efficientnet_lite0, mobilenet_v2
 from quant.pretrained import load_pretrained, weights_file
 
@@ -157,14 +165,20 @@ REGISTRY: dict[str, Callable[[], nn.Module]] = {
 
 
 def build(name: str, *, seed: int = 0) -> nn.Module:
-    """Build a network of the registry with seeded random weights.
+    """Build a network with seeded random weights, or what a factory of the user's gives it.
 
     Raises
     ------
     QuantError
-        If no network has this name.
+        If no network has this name, or it is an ONNX file's, which has weights already.
     """
     check_model(name)
+    if is_collected(name):
+        return build_collected(name, seed=seed)
+    if is_factory(name):
+        return build_own(name, seed=seed)
+    if is_onnx(name):
+        raise QuantError(f"{name}: network must be of Python code to be trained, not of a file")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = REGISTRY[name]()
@@ -188,7 +202,8 @@ def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]
     Parameters
     ----------
     name : str
-        Name in the registry, ``module:factory`` (`quant.factory`) or ``FILE.onnx``.
+        Name in the registry or of a collection (`quant.collected`), ``module:factory``
+        (`quant.factory`) or ``FILE.onnx``.
     path : Path, optional
         A safetensors file; the shipped weights, or those of a package (`quant.pretrained`), by
         default.
@@ -199,7 +214,7 @@ def load(name: str, path: Path | None = None) -> tuple[nn.Module, dict[str, str]
         If the name is unknown, a package is not installed, or the file is missing, malformed or
         of another network.
     """
-    if is_factory(name) or is_onnx(name):
+    if is_foreign(name) or is_onnx(name):
         return load_own(name, path)
     model = build(name)
     if name in PRETRAINED:

@@ -103,7 +103,7 @@ class Request:
     tables : tuple of (Path, CostTable)
         The hardware to choose from, each with its file.
     data : Path
-        Folder of IDX files.
+        What `quant.sources.open_data` takes.
     out : Path
         Folder to write into.
     command : str

@@ -15,7 +15,7 @@ from torch import Tensor
 from hw.precision import WeightMode
 from quant.allocation import act_bits_of
 from quant.budget import ROUNDING
-from quant.catalogue import is_factory, is_onnx
+from quant.catalogue import is_foreign, is_onnx
 from quant.cost import INT8_BASELINE, relative_size
 from quant.data import Images
 from quant.errors import QuantError
@@ -301,7 +301,7 @@ def provenance(request: Request, bench: Workbench, hardware: Candidate) -> dict[
     weights = request.weights
     if weights is None and is_onnx(request.model):
         weights = Path(request.model)
-    elif weights is None and not is_factory(request.model):
+    elif weights is None and not is_foreign(request.model):
         weights = weights_path(request.model)
     plan = request.plan
     return {

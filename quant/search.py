@@ -26,10 +26,10 @@ import typer
 
 from quant.errors import QuantError
 from quant.files import write_json
-from quant.imagefolder import open_data
 from quant.launch import LostProcessError, launched, started_by
 from quant.options import DEFAULT_ROUNDING, DEFAULT_TABLE, Options, load_options
 from quant.request import Request
+from quant.sources import open_data
 from synth.table import CostTableError
 
 NOT_MET = 3
@@ -50,7 +50,7 @@ def main(
     model: Annotated[
         str,
         typer.Option(
-            help="resnet8, dscnn, module:factory of an nn.Module of your own, or FILE.onnx"
+            help="resnet8, dscnn, module:factory of an nn.Module, FILE.onnx, torchvision:NAME"
         ),
     ] = "resnet8",
     max_drop: Annotated[float, typer.Option(help="largest loss of accuracy, a fraction")] = 0.01,
@@ -83,7 +83,7 @@ def main(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="folder; runs/MODEL-seedN")] = None,
     seed: Annotated[int, typer.Option(help="of calibration and training")] = 0,
-    data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
+    data: Annotated[Path | None, typer.Option(help="folder, FILE.npz or module:factory")] = None,
     weights: Annotated[Path | None, typer.Option(help="safetensors; the shipped ones")] = None,
     qat_steps: Annotated[int, typer.Option(help="training steps in all")] = 400,
     uniform: Annotated[bool, typer.Option(help="measure uniform bits, too")] = True,

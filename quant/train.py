@@ -13,7 +13,7 @@ import typer
 
 from quant.data import Data, Images, default_folder
 from quant.errors import QuantError
-from quant.imagefolder import open_data
+from quant.sources import open_data
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,7 +67,7 @@ def train(
     Parameters
     ----------
     model : nn.Module
-        Maps float [N, 1, H, W] to logits [N, classes].
+        Maps float [N, C, H, W] to logits [N, classes].
     data : Images
         Training images.
     settings : TrainSettings
@@ -113,38 +113,51 @@ def train(
 
 
 def main(
-    model: Annotated[str, typer.Option(help="resnet8 or dscnn")] = "resnet8",
+    model: Annotated[
+        str, typer.Option(help="resnet8, dscnn, module:factory, torchvision:NAME:CLASSES")
+    ] = "resnet8",
     epochs: Annotated[int, typer.Option(help="passes over the training data")] = 8,
     seed: Annotated[int, typer.Option(help="of weights, order and augmentation")] = 0,
-    data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
+    data: Annotated[Path | None, typer.Option(help="folder, FILE.npz or module:factory")] = None,
     out: Annotated[Path, typer.Option(help="safetensors file to write")] = Path(
         "model.safetensors"
     ),
     threads: Annotated[int, typer.Option(help="of torch; others give other last digits")] = 1,
 ) -> None:
-    """Train a network on IDX images and write its weights."""
+    """Train a network on images and write its weights."""
     try:
         settings = TrainSettings(epochs=epochs, seed=seed)
         images = open_data(data or default_folder(), model)
-        _train_and_save(model, images, settings, out, threads)
+        images.check_test_length()
+        _train_and_save(model, images, settings, out, threads, chosen=data)
     except (ValueError, QuantError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(" ".join(str(error).split()), file=sys.stderr)
         raise typer.Exit(2) from None
 
 
 def _train_and_save(
-    name: str, data: Data, settings: TrainSettings, out: Path, threads: int
+    name: str,
+    data: Data,
+    settings: TrainSettings,
+    out: Path,
+    threads: int,
+    *,
+    chosen: Path | None,
 ) -> None:
+    import numpy as np
     import torch
     from rich.progress import Progress
 
+    from quant.batches import inputs_of
     from quant.evaluate import accuracy
     from quant.files import save_tensors
+    from quant.fit import check_fit
     from quant.models import build
 
     model = build(name, seed=settings.seed)
     torch.set_num_threads(threads)
     train_set = data.train
+    check_fit(model.eval(), data, inputs_of(train_set, np.arange(min(2, len(train_set)))))
     with Progress() as progress:
         task = progress.add_task(f"train {name}", total=None)
         train(
@@ -156,7 +169,10 @@ def _train_and_save(
             ),
         )
     validation, test = accuracy(model, data.validation), accuracy(model, data.test)
-    arguments = ["--model", name, "--epochs", settings.epochs, "--seed", settings.seed]
+    arguments: list[object] = ["--model", name]
+    arguments += ["--epochs", settings.epochs, "--seed", settings.seed]
+    if chosen is not None:
+        arguments += ["--data", chosen]
     metadata = {
         "model": name,
         "seed": str(settings.seed),

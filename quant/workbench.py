@@ -21,7 +21,7 @@ from quant.device import prepare
 from quant.errors import QuantError
 from quant.evaluate import accuracy
 from quant.exact import ExactNetwork
-from quant.imagefolder import open_data
+from quant.fit import check_fit
 from quant.launch import local_index
 from quant.layers import QuantNetwork, Snapshot, uniform_bits
 from quant.models import load
@@ -33,6 +33,7 @@ from quant.qat import QatSettings, train_quantised
 from quant.quantizer import ActRange
 from quant.rounding import Rounding
 from quant.scales import Scales
+from quant.sources import open_data
 from quant.starts import START_IMAGES, Starts
 from quant.team import ALONE, Team
 
@@ -51,7 +52,7 @@ class Source:
     weights : Path, optional
         Its safetensors file; the shipped one by default.
     data : Path
-        Folder of IDX files, or of photographs (`quant.imagefolder`).
+        What `quant.sources.open_data` takes.
     device : str
         Where quantised networks are trained and measured: ``cpu`` or ``cuda``.
     rounding : Rounding
@@ -107,21 +108,11 @@ class Workbench:
         first = np.arange(min(EXAMPLES, len(self.train_set)))
         self.example = inputs_of(self.train_set, first)
         self.teacher, self.metadata = load(source.model, source.weights)
+        check_fit(self.teacher, self.images, self.example)
         self.network = capture(self.teacher, self.example)
-        self._check_logits()
         self.teacher.to(self.device)
         self._starts: dict[int, Starts] = {}
         self._moments: dict[int, FloatMoments] = {}
-
-    def _check_logits(self) -> None:
-        with torch.no_grad():
-            found = tuple(self.teacher(self.example).shape)
-        classes = int(self.train_set.labels.max()) + 1
-        if len(found) != 2 or found[0] != len(self.example) or found[1] < classes:
-            raise QuantError(
-                f"network must map {tuple(self.example.shape)} to logits ({len(self.example)}, "
-                f"{classes} or more), not {found}"
-            )
 
     def calibrated(
         self,

@@ -14,8 +14,9 @@ from quant.batches import eval_batches, flip_and_shift, to_input, train_batches
 from quant.catalogue import Preprocessing, Resampling
 from quant.data import ImageData, ImageSet
 from quant.errors import QuantError
-from quant.imagefolder import PhotoData, open_data
+from quant.imagefolder import PhotoData
 from quant.photographs import PhotoSet, decode
+from quant.sources import open_data
 
 torch.set_num_threads(1)
 

@@ -18,8 +18,8 @@ import typer
 from quant.catalogue import MODELS
 from quant.errors import QuantError
 from quant.files import sha256, write_json
-from quant.imagefolder import open_data
 from quant.ptq.options import Options, load_options, read_bits
+from quant.sources import open_data
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -66,7 +66,7 @@ def main(
     map: Annotated[Path | None, typer.Option(help='bits: {"layer": 4, ...}, result.json')] = None,
     out: Annotated[Path | None, typer.Option(help="folder; runs/MODEL-ptq-seedN")] = None,
     seed: Annotated[int, typer.Option(help="of the choice of calibration images")] = 0,
-    data: Annotated[Path | None, typer.Option(help="folder of images")] = None,
+    data: Annotated[Path | None, typer.Option(help="folder, FILE.npz or module:factory")] = None,
     weights: Annotated[Path | None, typer.Option(help="file; the shipped ones")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="folder of a stopped run; takes all its options")

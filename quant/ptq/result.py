@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quant.catalogue import PRETRAINED, is_factory, is_onnx
+from quant.catalogue import PRETRAINED, is_foreign, is_onnx
 from quant.files import save_tensors, sha256, write_json
 from quant.journal import Entry, Journal
 from quant.layers import QuantNetwork
@@ -181,7 +181,7 @@ def _provenance(bench: Workbench, options: Options, command: str) -> dict[str, A
 
 def weights_of(options: Options) -> Path | None:
     """File that the float weights came from; none of a network that brings its own."""
-    if options.weights is not None or is_factory(options.model):
+    if options.weights is not None or is_foreign(options.model):
         return options.weights
     if is_onnx(options.model):
         return Path(options.model)
