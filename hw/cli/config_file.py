@@ -12,13 +12,14 @@ import yaml
 from pydantic import ValidationError
 
 from hw.cli.commands import typed
-from hw.cli.keys import Key, model_of, values_of
+from hw.cli.keys import COMMAND_LINE_ONLY, Key, model_of, values_of
 from hw.files import write_text
 
 COMMAND = "command"
 """Key that names the command, so that no other one takes the file for its own."""
-CLOSE = 0.5
-"""Least likeness, from 0 to 1, of a known key that is offered for an unknown one."""
+CLOSE, VERY_CLOSE = 0.5, 0.8
+"""Least likeness, from 0 to 1, of a known key that is offered for one that no command has, and of
+one that is taken for what was meant."""
 PER_LINE = 100
 
 
@@ -160,6 +161,11 @@ def _unknown(
     owners: Callable[[str], list[str]],
 ) -> str:
     rule = f"keys must be those of {command}, not {written}"
+    if name in COMMAND_LINE_ONLY:
+        return f"keys must be those of {command}, not {written}, which is for the command line only"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=VERY_CLOSE)
+    if near:  # asking the other commands takes seconds, since it imports them
+        return f"{rule}; the nearest is {near[0]}"
     others = [owner for owner in owners(name) if owner != command]
     if others:
         return f"{rule}, which is one of {', '.join(others)}"

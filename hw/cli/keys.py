@@ -16,7 +16,7 @@ from typer.models import ArgumentInfo, OptionInfo
 
 CONFIG_FILE, QUIET, AS_JSON = "config_file", "quiet", "as_json"
 """Parameters of the options that all commands have."""
-COMMAND_LINE_ONLY = frozenset({CONFIG_FILE, QUIET, AS_JSON, "resume"})
+COMMAND_LINE_ONLY = frozenset({CONFIG_FILE, QUIET, AS_JSON, "json", "resume"})
 """Of the run and its output, not of what is computed."""
 KINDS = {
     bool: "true or false",
@@ -129,7 +129,9 @@ def _about(annotation: Any) -> OptionInfo | ArgumentInfo | None:
 
 
 def _key(name: str, about: OptionInfo | ArgumentInfo) -> str:
-    long = [text for text in about.param_decls or () if text.startswith("--")]
+    """Return the long option as declared; typer keeps the first in `default` within Annotated."""
+    declared = [about.default, *(about.param_decls or ())]
+    long = [text for text in declared if isinstance(text, str) and text.startswith("--")]
     return long[0].removeprefix("--") if long else name.replace("_", "-")
 
 
