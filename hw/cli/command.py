@@ -100,10 +100,16 @@ def complain(text: str) -> None:
     print(line, file=sys.stderr)
 
 
-def given(context: typer.Context, name: str) -> bool:
-    """Whether a parameter is on the command line or in the configuration file."""
-    source = context.get_parameter_source(name)  # by name, since typer may bring its own click
-    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+def given_options(context: typer.Context, *, but: str) -> list[str]:
+    """Return the options of the command line except one, and ``--config`` if a file gave any."""
+    found = set()
+    for name in context.params:
+        source = context.get_parameter_source(name)  # by name: typer may bring its own click
+        if name != but and source is not None and source.name == "COMMANDLINE":
+            found.add("--" + name.replace("_", "-"))
+        elif source is not None and source.name == "DEFAULT_MAP":
+            found.add("--config")
+    return sorted(found)
 
 
 def _wrapped(

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hw.cli.command import CONFIG_NAME, command_app, complain, given
+from hw.cli.command import CONFIG_NAME, command_app, complain, given_options
 from hw.cli.config_file import write_config
 from hw.cli.output import tell
 from quant.errors import QuantError
@@ -206,11 +206,11 @@ def _note(options: Options, document: dict[str, Any], *, resumed: bool) -> None:
 
 
 def _refuse_others(context: typer.Context) -> None:
-    others = [name for name in context.params if name != "resume" and given(context, name)]
+    others = given_options(context, but="resume")
     if others:
-        names = ", ".join("--" + name.replace("_", "-") for name in sorted(others))
         raise QuantError(
-            f"resume must come alone, since it takes all options of the run, not with {names}"
+            f"resume must come alone, since it takes all options of the run, not with "
+            f"{', '.join(others)}"
         )
 
 
