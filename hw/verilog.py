@@ -13,6 +13,7 @@ from amaranth.back import rtlil  # type: ignore[attr-defined]  # missing in amar
 from hw.accelerator import Accelerator
 from hw.array import MacArray
 from hw.catalog import CATALOG, memory_bits, named
+from hw.cli.command import beside, command_app, complain
 from hw.component import Component
 from hw.config import ArrayConfig, PEKind
 from hw.pe import make_pe
@@ -99,7 +100,9 @@ def main(
         Path | None, typer.Option("--output", "-o", help="Verilog file to write.")
     ] = None,
     what: Annotated[What, typer.Option(help="What to write.")] = What.ARRAY,
-    config: Annotated[str, typer.Option(help="Configuration of the catalogue.")] = "edge",
+    config: Annotated[
+        str, typer.Option("--hardware", help="Configuration of the catalogue.")
+    ] = "edge",
     list_: Annotated[
         bool, typer.Option("--list", help="List the catalogue, and write nothing.")
     ] = False,
@@ -141,7 +144,7 @@ def main(
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
     except (ValueError, OSError, YosysError) as error:
-        typer.echo(f"hw.verilog: {error}", err=True)
+        complain(f"hw.verilog: {error}")
         raise typer.Exit(2) from error
     typer.echo(f"{output}: {array.name}, {len(text.splitlines())} lines")
 
@@ -158,8 +161,7 @@ def catalogue() -> Iterator[str]:
         yield f"  {entry.reason}"
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="hw.verilog", place=beside("output"))
 
 if __name__ == "__main__":
     app()

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hw.cli.command import beside, command_app, complain
 from hw.precision import WeightMode
 from quant.data import default_folder
 from quant.errors import QuantError
@@ -95,7 +96,7 @@ def main(
             write_json(out, document)
             print(json.dumps(document["runs"][-1]), flush=True)
     except (ValueError, QuantError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        complain(str(error))
         raise typer.Exit(2) from None
     for row in summary(document["runs"]):
         of = "" if row["scale_lr"] is None else f" {row['scale_lr']:g}"
@@ -123,5 +124,7 @@ def known_runs(path: Path, *, bits: int, steps: int) -> list[Case]:
     return runs
 
 
+app = command_app(main, name="bench qat", place=beside("out"))
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

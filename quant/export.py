@@ -15,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hw.cli.command import command_app, complain, inside
+from hw.cli.output import tell
 from quant.errors import QuantError
 from quant.files import write_json
 from quant.sources import open_data
@@ -36,6 +38,16 @@ DEFAULT_MODEL = "resnet8"
 """Whose images a folder of integers is checked on, where no result.json names its network."""
 CHECKED_IMAGES = 100
 """Test images on which an exported file is held to the golden model."""
+
+
+FORMAT, CHECK = "Format", "Check"
+"""Groups of options in --help."""
+CONFIG_NAME = "export.config.yaml"
+"""Not that of a search, whose folder may be the same."""
+EXAMPLES = (
+    "sigmaquant export runs/mine --format onnx --out net --check",
+    "sigmaquant export runs/mine --format verilog-memh --hardware tiny --out memory",
+)
 
 
 class Format(Enum):
@@ -278,7 +290,10 @@ def main(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     form: Annotated[
-        Format, typer.Option("--format", help="What to write; docs/export.md has each.")
+        Format,
+        typer.Option(
+            "--format", help="What to write; docs/export.md has each.", rich_help_panel=FORMAT
+        ),
     ] = Format.INTEGER,
     verify: Annotated[
         bool,
@@ -286,19 +301,27 @@ def main(
             "--check",
             help="Compare with torch at every layer, on all test images; files for others with "
             f"the golden model, on {CHECKED_IMAGES}.",
+            rich_help_panel=CHECK,
         ),
     ] = False,
     data: Annotated[
-        Path | None, typer.Option(help="As of the search; that of the run by default.")
+        Path | None,
+        typer.Option(help="As of the search; that of the run by default.", rich_help_panel=CHECK),
     ] = None,
     opset: Annotated[
         int | None,
         typer.Option(
-            help="Version of ONNX's operators; by default the lowest that has all types needed."
+            help="Version of ONNX's operators; by default the lowest that has all types needed.",
+            rich_help_panel=FORMAT,
         ),
     ] = None,
     config: Annotated[
-        str, typer.Option(help="Accelerator of hw.catalog, of the memory images.")
+        str,
+        typer.Option(
+            "--hardware",
+            help="Accelerator of hw.catalog, of the memory images.",
+            rich_help_panel=FORMAT,
+        ),
     ] = "edge",
 ) -> None:
     """Write a run's integers in a format, and say how many bytes they take."""
@@ -312,22 +335,34 @@ def main(
         else:
             lines = write_onnx(run, network, out, form=form, opset=opset, verify=verify, data=data)
     except (QuantError, integers.FolderError, ValueError, OSError) as error:
-        typer.echo(f"quant.export: {error}", err=True)
+        complain(f"quant.export: {error}")
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         typer.echo("quant.export: stopped; nothing was written", err=True)
         raise typer.Exit(130) from error
     console.print(summary(network))
-    for line in [
-        f"{sum(network.packed_bytes.values()):,} bytes packed (weights, and 8 a channel for bias, "
-        "multiplier, shift)",
-        *lines,
-    ]:
+    packed = sum(network.packed_bytes.values())
+    head = f"{packed:,} bytes packed (weights, and 8 a channel for bias, multiplier, shift)"
+    for line in [head, *lines]:
         console.print(line, markup=False, soft_wrap=True)
+    files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    tell(
+        lines[-1],
+        {
+            "network": network.graph.name,
+            "format": form.value,
+            "folder": str(out),
+            "packed_bytes": packed,
+            "layers": network.packed_bytes,
+            "files": files,
+            "told": lines,
+        },
+    )
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(
+    main, name="export", place=inside("out", CONFIG_NAME), tells=True, examples=EXAMPLES
+)
 
 if __name__ == "__main__":
     app()

@@ -17,7 +17,6 @@ K runs over (ky, kx, input channel), the channel fastest.
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hw.cli.command import beside, command_app, complain
 from hw.precision import WeightMode
 from quant.allocation import ACT_BITS, LEAST_ACT_BITS
 from quant.data import ImageData, default_folder
@@ -307,7 +307,7 @@ def main(
         np.savez_compressed(content, allow_pickle=False, **arrays)
         write_bytes(out, content.getvalue())
     except (QuantError, OSError) as error:
-        print(error, file=sys.stderr)
+        complain(str(error))
         raise typer.Exit(2) from None
     for name in LAYERS[model]:
         act = arrays[f"act/{name}"]
@@ -320,5 +320,7 @@ def main(
         print(f"{size}, zeros: act {np.mean(act == 0):.2f}, {zeros}")
 
 
+app = command_app(main, name="quant.operands", place=beside("out"))
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -15,6 +15,7 @@ see `quant.resources`. Where no resource is limited, the size is, to 0.4.
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import signal
@@ -24,6 +25,9 @@ from typing import Annotated
 
 import typer
 
+from hw.cli.command import CONFIG_NAME, command_app, complain, given_options
+from hw.cli.config_file import write_config
+from hw.cli.output import tell
 from quant.errors import QuantError
 from quant.files import write_json
 from quant.launch import LostProcessError, launched, started_by
@@ -38,6 +42,17 @@ INTERRUPTED = 130
 TERMINATED = 143
 REQUEST = "request.json"
 
+NETWORK, LIMITS, CHOICE = "Network and images", "Limits", "Choice of bits"
+TRAINING, RUN = "Training", "Run"
+"""Groups of options in --help."""
+EXAMPLES = (
+    "sigmaquant search",
+    "sigmaquant search --model dscnn --max-energy 2.5uJ --max-latency 40% --out runs/dscnn",
+    "sigmaquant search --model net:factory --weights net.safetensors --data images --ptq-only",
+    "sigmaquant search --pareto energy --points 12 --cost-table mine.json",
+    "sigmaquant search --resume runs/dscnn",
+)
+
 Text = str | None
 
 
@@ -50,53 +65,117 @@ def main(
     model: Annotated[
         str,
         typer.Option(
-            help="resnet8, dscnn, module:factory of an nn.Module, FILE.onnx, torchvision:NAME"
+            help="resnet8, dscnn, module:factory of an nn.Module, FILE.onnx, torchvision:NAME",
+            rich_help_panel=NETWORK,
         ),
     ] = "resnet8",
-    max_drop: Annotated[float, typer.Option(help="largest loss of accuracy, a fraction")] = 0.01,
+    max_drop: Annotated[
+        float, typer.Option(help="largest loss of accuracy, a fraction", rich_help_panel=LIMITS)
+    ] = 0.01,
     max_size: Annotated[
-        Text, typer.Option(help="of the weights: 0.4, 200kbit, 25kB; 0.4 if nothing is limited")
+        Text,
+        typer.Option(
+            help="of the weights: 0.4, 200kbit, 25kB; 0.4 if nothing is limited",
+            rich_help_panel=LIMITS,
+        ),
     ] = None,
-    max_energy: Annotated[Text, typer.Option(help="of the array, an inference: 0.4, 2.5uJ")] = None,
-    max_latency: Annotated[Text, typer.Option(help="of an inference: 0.4, 15us")] = None,
-    max_bops: Annotated[Text, typer.Option(help="weight x activation bits: 0.4, 300MBOPs")] = None,
+    max_energy: Annotated[
+        Text, typer.Option(help="of the array, an inference: 0.4, 2.5uJ", rich_help_panel=LIMITS)
+    ] = None,
+    max_latency: Annotated[
+        Text, typer.Option(help="of an inference: 0.4, 15us", rich_help_panel=LIMITS)
+    ] = None,
+    max_bops: Annotated[
+        Text, typer.Option(help="weight x activation bits: 0.4, 300MBOPs", rich_help_panel=LIMITS)
+    ] = None,
     max_area: Annotated[
-        Text, typer.Option(help="of the array: 0.2mm2, 0.8 (of the INT8 MACs); picks the table")
+        Text,
+        typer.Option(
+            help="of the array: 0.2mm2, 0.8 (of the INT8 MACs); picks the table",
+            rich_help_panel=LIMITS,
+        ),
     ] = None,
     cost_table: Annotated[
-        list[Path], typer.Option(help="costs of the array; several: the smallest that fits")
+        list[Path],
+        typer.Option(
+            help="costs of the array; several: the smallest that fits",
+            show_default=DEFAULT_TABLE.name,
+            rich_help_panel=LIMITS,
+        ),
     ] = [DEFAULT_TABLE],  # noqa: B006 - read only, as typer wants it
     method: Annotated[
-        Text, typer.Option(help="sigmaquant (default), milp, greedy, uniform or auto")
+        Text,
+        typer.Option(
+            help="sigmaquant (default), milp, greedy, uniform or auto", rich_help_panel=CHOICE
+        ),
     ] = None,
     sensitivity: Annotated[
-        Text, typer.Option(help="of milp: logit-kl (default), kl, hessian or fisher")
+        Text,
+        typer.Option(
+            help="of milp: logit-kl (default), kl, hessian or fisher", rich_help_panel=CHOICE
+        ),
     ] = None,
-    map: Annotated[Path | None, typer.Option(help='bits to replay: {"layer": 4, ...}')] = None,
-    ptq_only: Annotated[bool, typer.Option("--ptq-only", help="calibrate, train nothing")] = False,
-    pareto: Annotated[Text, typer.Option(help="walk the front: energy, size or latency")] = None,
-    points: Annotated[int, typer.Option(help="of the front")] = 8,
-    modes: Annotated[Text, typer.Option(help="bits to choose from: 2,4,8; the table's")] = None,
-    first_last: Annotated[str, typer.Option(help="bits of first and last layer")] = "free",
+    map: Annotated[
+        Path | None, typer.Option(help='bits to replay: {"layer": 4, ...}', rich_help_panel=CHOICE)
+    ] = None,
+    ptq_only: Annotated[
+        bool, typer.Option("--ptq-only", help="calibrate, train nothing", rich_help_panel=TRAINING)
+    ] = False,
+    pareto: Annotated[
+        Text, typer.Option(help="walk the front: energy, size or latency", rich_help_panel=CHOICE)
+    ] = None,
+    points: Annotated[int, typer.Option(help="of the front", rich_help_panel=CHOICE)] = 8,
+    modes: Annotated[
+        Text, typer.Option(help="bits to choose from: 2,4,8; the table's", rich_help_panel=CHOICE)
+    ] = None,
+    first_last: Annotated[
+        str, typer.Option(help="bits of first and last layer", rich_help_panel=CHOICE)
+    ] = "free",
     act_bits: Annotated[
-        Text, typer.Option(help="bits of activations: 8 (default), 4, or 8,4 with BOPs or energy")
+        Text,
+        typer.Option(
+            help="bits of activations: 8 (default), 4, or 8,4 with BOPs or energy",
+            rich_help_panel=CHOICE,
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="folder; runs/MODEL-seedN")] = None,
-    seed: Annotated[int, typer.Option(help="of calibration and training")] = 0,
-    data: Annotated[Path | None, typer.Option(help="folder, FILE.npz or module:factory")] = None,
-    weights: Annotated[Path | None, typer.Option(help="safetensors; the shipped ones")] = None,
-    qat_steps: Annotated[int, typer.Option(help="training steps in all")] = 400,
-    uniform: Annotated[bool, typer.Option(help="measure uniform bits, too")] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="folder; runs/MODEL-seedN", rich_help_panel=RUN)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of calibration and training", rich_help_panel=RUN)] = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="folder, FILE.npz or module:factory", rich_help_panel=NETWORK),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="safetensors; the shipped ones", rich_help_panel=NETWORK)
+    ] = None,
+    qat_steps: Annotated[
+        int, typer.Option(help="training steps in all", rich_help_panel=TRAINING)
+    ] = 400,
+    uniform: Annotated[
+        bool, typer.Option(help="measure uniform bits, too", rich_help_panel=TRAINING)
+    ] = True,
     scales: Annotated[
-        Text, typer.Option(help="of weights in training: min-max (default) or learned")
+        Text,
+        typer.Option(
+            help="of weights in training: min-max (default) or learned", rich_help_panel=TRAINING
+        ),
     ] = None,
     rounding: Annotated[
-        str, typer.Option(help="of weights before training: sensitivity or nearest")
+        str,
+        typer.Option(
+            help="of weights before training: sensitivity or nearest", rich_help_panel=TRAINING
+        ),
     ] = DEFAULT_ROUNDING.value,
-    workers: Annotated[int, typer.Option(help="processes beside this one")] = 2,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one")] = "cpu",
+    workers: Annotated[
+        int, typer.Option(help="processes beside this one", rich_help_panel=RUN)
+    ] = 2,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, or auto: cuda if there is one", rich_help_panel=RUN)
+    ] = "cpu",
     resume: Annotated[
-        Path | None, typer.Option(help="folder of a stopped search; takes all its options")
+        Path | None,
+        typer.Option(help="folder of a stopped search; takes all its options", rich_help_panel=RUN),
     ] = None,
 ) -> None:
     """Find the bits of every layer within budgets for accuracy and resources."""
@@ -118,12 +197,14 @@ def main(
         images.check_test_length()
         _ = images.train  # read before the heavy imports, so a bad file shows at once
         _note_request(request, options, resumed=resume is not None)
+        write_config(request.out / CONFIG_NAME, command="search", values=options.model_dump())
 
         from quant.run import run
 
         met = run(request)
+        _tell(request, met)
     except (ValueError, QuantError, CostTableError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        complain(str(error))
         raise typer.Exit(BAD_INPUT) from None
     except KeyboardInterrupt:
         raise _stopped(folder, INTERRUPTED) from None
@@ -134,6 +215,22 @@ def main(
         signal.signal(signal.SIGINT, interrupt)
     if not met:
         raise typer.Exit(NOT_MET)
+
+
+def _tell(request: Request, met: bool) -> None:
+    """Tell what was found, for `--quiet` and `--json`: the front, or the run's result.json."""
+    found = "front.json" if request.pareto is not None else "result.json"
+    document = json.loads((request.out / found).read_text(encoding="utf-8"))
+    verdict = f"targets {'met' if met else 'NOT met'}"
+    if request.pareto is not None:
+        tell(f"{verdict}: front of {len(document['points'])} -> {request.out}", document)
+        return
+    top_1, size = document["accuracy"], document["relative_size"]
+    tell(
+        f"{verdict}: top-1 {100 * top_1['searched']:.2f} % (float {100 * top_1['float']:.2f} %), "
+        f"size {size:.3f} of 8 bit -> {request.out}",
+        document,
+    )
 
 
 def _note_request(request: Request, options: Options, *, resumed: bool) -> None:
@@ -152,8 +249,6 @@ def _note_request(request: Request, options: Options, *, resumed: bool) -> None:
     digests = {str(path): sha256(path) for path in read}
     path = request.state / REQUEST
     if resumed:
-        import json
-
         document = json.loads(path.read_text(encoding="utf-8"))
         begun_by = document.get("processes", 1)
         if processes != begun_by:
@@ -179,18 +274,12 @@ def _note_request(request: Request, options: Options, *, resumed: bool) -> None:
 
 
 def _refuse_others(context: typer.Context) -> None:
-    given = [name for name in context.params if name != "resume" and _given(context, name)]
-    if given:
-        names = ", ".join("--" + name.replace("_", "-") for name in sorted(given))
+    others = given_options(context, but="resume")
+    if others:
         raise QuantError(
-            f"resume must come alone, since it takes all options of the search, not with {names}"
+            f"resume must come alone, since it takes all options of the search, not with "
+            f"{', '.join(others)}"
         )
-
-
-def _given(context: typer.Context, name: str) -> bool:
-    """Whether an option is on the command line; by name, since typer may bring its own click."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _on_terminate(number: int, frame: object) -> None:
@@ -208,10 +297,12 @@ def _stopped(folder: Path | None, status: int) -> typer.Exit:
     return typer.Exit(status)
 
 
+app = command_app(main, name="search", tells=True, examples=EXAMPLES)
+
 if __name__ == "__main__":
     if launched()[0] > 0:
         from quant.follower import follow
 
         follow()
     else:
-        typer.run(main)
+        app()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hw.cli.command import beside, command_app
 from quant.errors import QuantError
 from quant.files import write_json
 
@@ -105,8 +106,7 @@ def main(
     typer.echo(f"{output}")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="quant.shapes", place=beside("output"))
 
 if __name__ == "__main__":
     app()

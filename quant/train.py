@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hw.cli.command import beside, command_app, complain
 from quant.data import Data, Images, default_folder
 from quant.errors import QuantError
 from quant.sources import open_data
@@ -131,7 +131,7 @@ def main(
         images.check_test_length()
         _train_and_save(model, images, settings, out, threads, chosen=data)
     except (ValueError, QuantError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        complain(str(error))
         raise typer.Exit(2) from None
 
 
@@ -186,5 +186,7 @@ def _train_and_save(
     print(f"{name}: validation {validation:.4f}, test {test:.4f} -> {out}")
 
 
+app = command_app(main, name="quant.train", place=beside("out"))
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -1,4 +1,4 @@
-"""Whole images on the accelerator's RTL: ``python -m sim.cosim DIR --images 4 --config edge``.
+"""Whole images on the accelerator's RTL: ``python -m sim.cosim DIR --images 4 --hardware edge``.
 
 The integer network of DIR runs layer by layer under Verilator, through the AXI ports, each layer's
 results held to the golden model and its cycles to `hw.timeline`.
@@ -21,6 +21,8 @@ from rich.table import Table
 from hw.accelerator import Accelerator
 from hw.accelerator_config import AcceleratorConfig
 from hw.catalog import named
+from hw.cli.command import beside, command_app, complain
+from hw.cli.output import tell
 from hw.files import write_json
 from hw.precision import WeightMode
 from hw.verilog import to_verilog
@@ -30,6 +32,11 @@ from sim.bench.runner import run_bench
 from sim.folder import Conv, FolderError, IntegerNetwork
 from sim.lower import lower, order
 
+EXAMPLES = (
+    "sigmaquant cosim sim/networks/resnet8 --images 4",
+    "sigmaquant cosim net --hardware tiny --images 1 --output cosim.json",
+    "sigmaquant cosim net --fault stem:weight   (to see that an error is found)",
+)
 BUILD = Path(__file__).parents[1] / "build" / "cosim"
 
 
@@ -125,7 +132,9 @@ def main(
         Path, typer.Argument(metavar="DIR", help="Integer network: `python -m quant.export`.")
     ],
     images: Annotated[int, typer.Option(help="Of the examples in DIR, the first so many.")] = 4,
-    config: Annotated[str, typer.Option(help="Configuration of hw.catalog.")] = "edge",
+    config: Annotated[
+        str, typer.Option("--hardware", help="Accelerator of hw.catalog: tiny, edge or large.")
+    ] = "edge",
     fault: Annotated[
         str,
         typer.Option(
@@ -147,10 +156,10 @@ def main(
         )
         report = cosimulate(job)
     except (FolderError, ValueError, OSError) as error:
-        typer.echo(f"sim.cosim: {error}", err=True)
+        complain(f"sim.cosim: {error}")
         raise typer.Exit(2) from error
     except AssertionError as error:
-        typer.echo(f"sim.cosim: {error}", err=True)
+        complain(f"sim.cosim: {error}")
         raise typer.Exit(1) from error
     console = Console()
     console.print(summary(report))
@@ -165,15 +174,20 @@ def main(
         f"On the host: {', '.join(hosted) or 'nothing'}, argmax.",
         markup=False,
     )
+    command = shlex.join(["python", "-m", "sim.cosim", *sys.argv[1:]])
+    document = {"command": command, "arrays_sha256": net.graph.arrays_sha256} | report
     if output is not None:
-        command = shlex.join(["python", "-m", "sim.cosim", *sys.argv[1:]])
-        about = {"command": command, "arrays_sha256": net.graph.arrays_sha256}
-        write_json(output, about | report, indent=1)
+        write_json(output, document, indent=1)
         console.print(f"{output}", markup=False)
+    count = len(report["images"])
+    tell(
+        f"{count} image{'s' * (count != 1)} of {report['network']} on {report['config']}: all "
+        "results equal the golden model's, all cycles the timeline's",
+        document,
+    )
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="cosim", place=beside("output"), tells=True, examples=EXAMPLES)
 
 if __name__ == "__main__":
     app()

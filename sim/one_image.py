@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from hw.cli.command import beside, command_app, complain
 from hw.files import write_text
 from sim import folder, golden, network
 from sim.folder import Conv, FolderError, IntegerNetwork
@@ -173,7 +174,7 @@ def main(
         net = folder.load(network_folder)
         images, labels = folder.load_examples(network_folder, net.graph)
     except FolderError as error:
-        typer.echo(f"sim.one_image: {error}", err=True)
+        complain(f"sim.one_image: {error}")
         raise typer.Exit(2) from error
     walk = Walk(net, images[0])
     picture = out.with_suffix(".png")
@@ -186,8 +187,7 @@ def main(
     typer.echo(f"{out}")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="sim.one_image", place=beside("out"))
 
 if __name__ == "__main__":
     app()

@@ -21,6 +21,7 @@ import typer
 
 from hw.accelerator import Accelerator
 from hw.catalog import named
+from hw.cli.command import beside, command_app, complain
 from hw.files import write_json
 from hw.mapping import ConvShape
 from hw.precision import WeightMode
@@ -97,7 +98,9 @@ def run_network(job: AcceleratorJob, verilog: str) -> dict[str, Any]:
 
 
 def main(
-    config: Annotated[str, typer.Option(help="Configuration of the catalogue.")] = "edge",
+    config: Annotated[
+        str, typer.Option("--hardware", help="Configuration of the catalogue.")
+    ] = "edge",
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON file.")] = ROOT
     / "docs"
     / "throughput.json",
@@ -106,7 +109,7 @@ def main(
     try:
         chosen = named(config)
     except ValueError as error:
-        typer.echo(f"sim.throughput: {error}", err=True)
+        complain(f"sim.throughput: {error}")
         raise typer.Exit(2) from error
     typer.echo(f"writing the Verilog of {config}, with PEs and without", err=True)
     real = to_verilog(Accelerator(chosen), name="accelerator")
@@ -148,8 +151,7 @@ def main(
     typer.echo(f"{output}")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="sim.throughput", place=beside("output"))
 
 if __name__ == "__main__":
     app()

@@ -10,6 +10,9 @@ import typer
 from rich.console import Console
 
 from hw.catalog import named
+from hw.cli.command import CONFIG_NAME, command_app
+from hw.cli.config_file import write_config
+from hw.cli.keys import keys_of
 from hw.config import ArrayConfig, PEKind
 from synth import cells, report
 from synth.bench import Bench
@@ -25,6 +28,15 @@ from synth.table import ArrayCost, CostTable, Library, Provenance
 FOLDER = Path(__file__).parent
 MEMORY_NM = 45
 """Node of the memories that are cited; tables of another node have none."""
+
+
+ARRAY = "Array"
+"""Group of options in --help."""
+EXAMPLES = (
+    "sigmaquant synth --hardware tiny --products 2000",
+    "sigmaquant synth --pe booth_digit --clock-ns 2 --liberty cells.lib --node-nm 28",
+    "sigmaquant search --cost-table synth/tables/nangate45-tiny.json   (to search with it)",
+)
 
 
 def make_table(
@@ -103,17 +115,29 @@ def chosen_config(
     *("cache", "workers", "cluster", "engine"),
 )
 def main(
+    context: typer.Context,
     name: Annotated[
         str, typer.Option(help="Name of the table; by default of library and configuration.")
     ] = "",
     out: Annotated[Path, typer.Option(help="Folder of the table.")] = FOLDER / "tables",
     config: Annotated[
-        str, typer.Option(help="Configuration of hw.catalog: tiny, edge or large.")
+        str,
+        typer.Option(
+            "--hardware", help="Array of hw.catalog: tiny, edge or large.", rich_help_panel=ARRAY
+        ),
     ] = "edge",
-    pe: Annotated[str, typer.Option(help="Another kind of PE than the configuration's.")] = "",
-    rows: Annotated[int | None, typer.Option(help="Other rows of PEs.")] = None,
-    cols: Annotated[int | None, typer.Option(help="Other columns of PEs.")] = None,
-    lanes: Annotated[int | None, typer.Option(help="Other lanes of a PE.")] = None,
+    pe: Annotated[
+        str, typer.Option(help="Another kind of PE than that array's.", rich_help_panel=ARRAY)
+    ] = "",
+    rows: Annotated[
+        int | None, typer.Option(help="Other rows of PEs.", rich_help_panel=ARRAY)
+    ] = None,
+    cols: Annotated[
+        int | None, typer.Option(help="Other columns of PEs.", rich_help_panel=ARRAY)
+    ] = None,
+    lanes: Annotated[
+        int | None, typer.Option(help="Other lanes of a PE.", rich_help_panel=ARRAY)
+    ] = None,
     node_nm: Annotated[
         float | None, typer.Option(help="Node in nm, if the library is not a named one.")
     ] = None,
@@ -139,12 +163,16 @@ def main(
         )
         path = out / f"{name}.json"
         table.save(path)
+        write_config(
+            path.with_suffix(f".{CONFIG_NAME}"),
+            command="synth",
+            values={key.name: context.params[key.parameter] for key in keys_of(main)},
+        )
     report.show(table, Console())
     typer.echo(f"{path}")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="synth", examples=EXAMPLES)
 
 if __name__ == "__main__":
     app()

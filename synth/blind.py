@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from hw.catalog import named
+from hw.cli.command import beside, command_app
 from hw.config import ArrayConfig
 from hw.files import write_json
 from hw.precision import WeightMode
@@ -113,7 +114,9 @@ def by_layer(rows: list[dict[str, Any]]) -> dict[str, float]:
 def main(
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path("docs")
     / "blind.json",
-    config: Annotated[str, typer.Option(help="Configuration of hw.catalog.")] = "edge",
+    config: Annotated[
+        str, typer.Option("--hardware", help="Configuration of hw.catalog.")
+    ] = "edge",
     other_file: Annotated[
         Path, typer.Option("--other", help="Operands to predict; those of the DS-CNN by default.")
     ] = OTHER,
@@ -147,8 +150,7 @@ def main(
         refuse("synth.blind", [f"errors must be at most {100 * LIMIT:g} %"])
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="synth.blind", place=beside("out"))
 
 if __name__ == "__main__":
     app()

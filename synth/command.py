@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from rich.console import Console
 
+from hw.cli.command import complain
 from hw.yosys import YosysError
 from synth import liberty, libraries, operands
 from synth.activity import SimulationError
@@ -207,7 +208,7 @@ def one_line(
         OpenStaError,
         operands.OperandError,
     ) as error:
-        typer.echo(f"{command}: {error}", err=True)
+        complain(f"{command}: {error}")
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         typer.echo(f"{command}: {stopped}", err=True)

@@ -16,6 +16,7 @@ import numpy as np
 import typer
 
 from hw.catalog import named
+from hw.cli.command import beside, command_app
 from hw.config import ArrayConfig
 from hw.csd import shift_add_cycles
 from hw.files import write_json, write_text
@@ -190,8 +191,7 @@ def main(
     typer.echo(markdown(document))
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="synth.compare", place=beside("out"))
 
 if __name__ == "__main__":
     app()

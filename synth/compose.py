@@ -31,6 +31,7 @@ from typing import Annotated, Any
 import typer
 
 from hw.array import MacArray
+from hw.cli.command import beside, command_app
 from hw.config import ArrayConfig, PEKind
 from hw.files import write_json
 from hw.precision import WeightMode
@@ -231,8 +232,7 @@ def _show(name: str, entry: dict[str, Any]) -> None:
         )
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="synth.compose", place=beside("output"))
 
 if __name__ == "__main__":
     app()

@@ -15,6 +15,7 @@ from rich.table import Table
 from hw.accelerator import Accelerator
 from hw.accelerator_config import AcceleratorConfig
 from hw.catalog import named
+from hw.cli.command import command_app, complain, inside
 from hw.files import write_json
 from hw.verilog import to_rtlil
 from hw.yosys import YosysError, run_tool, run_yosys
@@ -135,7 +136,9 @@ def show(report: FpgaReport, console: Console) -> None:
 
 
 def main(
-    config: Annotated[str, typer.Option(help="Configuration of hw.catalog.")] = "tiny",
+    config: Annotated[
+        str, typer.Option("--hardware", help="Configuration of hw.catalog.")
+    ] = "tiny",
     device: Annotated[str, typer.Option(help=f"One of {', '.join(DEVICES)}.")] = "45k",
     package: Annotated[str, typer.Option(help="Package, as nextpnr names it.")] = "CABGA381",
     speed: Annotated[int, typer.Option(help="Speed grade, 6 to 8.")] = 6,
@@ -164,14 +167,13 @@ def main(
         path = out / f"fpga-{config}-{device}.json"
         write_json(path, report.model_dump(mode="json"))
     except (ValueError, OSError, YosysError, FpgaError) as error:
-        typer.echo(f"synth.fpga: {error}", err=True)
+        complain(f"synth.fpga: {error}")
         raise typer.Exit(2) from error
     show(report, Console())
     typer.echo(f"{path}")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="synth.fpga", place=inside("out", "fpga.config.yaml"))
 
 if __name__ == "__main__":
     app()

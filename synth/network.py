@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hw.catalog import named
+from hw.cli.command import beside, command_app
 from hw.config import ArrayConfig
 from hw.files import write_bytes, write_json
 from hw.mapping import ConvShape
@@ -215,7 +216,9 @@ def main(
         Path, typer.Argument(metavar="DIR", help="Integer network: `python -m quant.export`.")
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file to write.")] = None,
-    config: Annotated[str, typer.Option(help="Configuration of hw.catalog.")] = "edge",
+    config: Annotated[
+        str, typer.Option("--hardware", help="Configuration of hw.catalog.")
+    ] = "edge",
     cost_table: Annotated[Path, typer.Option(help="Cost table of that array.")] = TABLE,
     seed: Annotated[int, typer.Option(help="Of the sampled pixels.")] = 0,
     *,
@@ -270,8 +273,7 @@ def main(
         refuse("synth.network", [f"error of all layers must be at most {100 * LIMIT:g} %"])
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="synth.network", place=beside("out"))
 
 if __name__ == "__main__":
     app()

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hw.cli.command import beside, command_app
 from hw.config import ArrayConfig
 from hw.files import write_json
 from hw.precision import WeightMode
@@ -133,8 +134,7 @@ def rounded(value: Any) -> Any:
     return round(value, 3) if isinstance(value, float) else value
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="synth.parts", place=beside("output"))
 
 if __name__ == "__main__":
     app()

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hw.cli.command import command_app, complain
 from hw.precision import WeightMode
 from synth.table import (
     ArrayFigures,
@@ -166,7 +167,7 @@ def main(
     try:
         table = CostTable.load(path)
     except CostTableError as error:
-        typer.echo(f"synth.report: {error}", err=True)
+        complain(f"synth.report: {error}")
         raise typer.Exit(2) from error
     if as_markdown:
         typer.echo(markdown(table))
@@ -174,8 +175,7 @@ def main(
         show(table, Console())
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="synth.report")
 
 if __name__ == "__main__":
     app()

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hw.cli.command import beside, command_app
 from hw.files import write_json
 from synth import liberty, opensta
 from synth.command import OutputFile, command_line, identity, listed, one_line, refuse
@@ -101,8 +102,7 @@ def _print_path(kind: str, mapped: Mapped) -> None:
         typer.echo(f"  {line}")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="synth.sta", place=beside("output"))
 
 if __name__ == "__main__":
     app()

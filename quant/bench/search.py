@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # every process runs one cell on 
 
 import typer
 
+from hw.cli.command import command_app, complain, inside
 from quant.bench.catalogue import MODELS
 from quant.bench.cells import ORDERS, Cell, all_cells, chosen, ordered
 from quant.bench.maps import entries
@@ -85,7 +86,7 @@ def main(
             run=not report_only,
         )
     except (ValueError, QuantError, CostTableError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        complain(str(error))
         raise typer.Exit(BAD_INPUT) from None
     except KeyboardInterrupt:
         print("stopped; cells that are done are kept, the same command goes on", file=sys.stderr)
@@ -216,5 +217,7 @@ def _compact(cell: Cell, record: Record) -> Record:
     }
 
 
+app = command_app(main, name="bench search", place=inside("out"))
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -6,6 +6,7 @@ Exit status: 0 done, 2 bad input (one line on stderr), 130 stopped by Ctrl-C, 14
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import signal
@@ -15,6 +16,9 @@ from typing import Annotated, Any
 
 import typer
 
+from hw.cli.command import CONFIG_NAME, command_app, complain, given_options
+from hw.cli.config_file import write_config
+from hw.cli.output import tell
 from quant.catalogue import MODELS
 from quant.errors import QuantError
 from quant.files import sha256, write_json
@@ -27,6 +31,15 @@ TERMINATED = 143
 STATE = "state"
 REQUEST = "request.json"
 
+NETWORK, WEIGHTS, ACTIVATIONS = "Network and images", "Weights", "Activations and norms"
+CALIBRATION, RUN = "Calibration", "Run"
+"""Groups of options in --help."""
+EXAMPLES = (
+    "sigmaquant ptq --model resnet8 --bits 4",
+    "sigmaquant ptq --model dscnn --map runs/dscnn/result.json --method adaround",
+    "sigmaquant ptq --model net:factory --weights net.safetensors --data images --act-bits float",
+)
+
 
 class _TerminatedError(BaseException):
     """SIGTERM came; no `Exception`, so that nothing on the way takes it for its own."""
@@ -35,41 +48,90 @@ class _TerminatedError(BaseException):
 def main(
     context: typer.Context,
     model: Annotated[
-        str, typer.Option(help=f"{', '.join(MODELS)}, module:factory of your own, or FILE.onnx")
+        str,
+        typer.Option(
+            help=f"{', '.join(MODELS)}, module:factory of your own, or FILE.onnx",
+            rich_help_panel=NETWORK,
+        ),
     ] = "resnet8",
     bits: Annotated[
-        int | None, typer.Option(help="of all weights: 2, 3, 4 (default), 6, 8")
+        int | None,
+        typer.Option(help="of all weights: 2, 3, 4 (default), 6, 8", rich_help_panel=WEIGHTS),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="nearest, gptq, act-order, sensitivity, obq or adaround")
+        str,
+        typer.Option(
+            help="nearest, gptq, act-order, sensitivity, obq or adaround", rich_help_panel=WEIGHTS
+        ),
     ] = "sensitivity",
-    calibration: Annotated[int, typer.Option(help="training images to calibrate on")] = 512,
+    calibration: Annotated[
+        int, typer.Option(help="training images to calibrate on", rich_help_panel=CALIBRATION)
+    ] = 512,
     act_calibration: Annotated[
-        str, typer.Option(help="min-max, moving-average, percentile, mse or entropy")
+        str,
+        typer.Option(
+            help="min-max, moving-average, percentile, mse or entropy", rich_help_panel=ACTIVATIONS
+        ),
     ] = "min-max",
-    act_bits: Annotated[str, typer.Option(help="2 to 8, or float for weights only")] = "8",
+    act_bits: Annotated[
+        str, typer.Option(help="2 to 8, or float for weights only", rich_help_panel=ACTIVATIONS)
+    ] = "8",
     scheme: Annotated[
         str,
-        typer.Option(help="per-channel-symmetric, per-channel-asymmetric or per-layer-asymmetric"),
+        typer.Option(
+            help="per-channel-symmetric, per-channel-asymmetric or per-layer-asymmetric",
+            rich_help_panel=WEIGHTS,
+        ),
     ] = "per-channel-symmetric",
     range: Annotated[
-        str, typer.Option(help="of weights: full, or narrow without the most negative integer")
+        str,
+        typer.Option(
+            help="of weights: full, or narrow without the most negative integer",
+            rich_help_panel=WEIGHTS,
+        ),
     ] = "full",
-    steps: Annotated[str, typer.Option(help="of weights: fitted or min-max")] = "fitted",
-    norms: Annotated[str, typer.Option(help="batch norms: matched or kept")] = "matched",
+    steps: Annotated[
+        str, typer.Option(help="of weights: fitted or min-max", rich_help_panel=WEIGHTS)
+    ] = "fitted",
+    norms: Annotated[
+        str, typer.Option(help="batch norms: matched or kept", rich_help_panel=ACTIVATIONS)
+    ] = "matched",
     bias_correction: Annotated[
-        bool, typer.Option("--bias-correction", help="biases make up for errors of the mean")
+        bool,
+        typer.Option(
+            "--bias-correction",
+            help="biases make up for errors of the mean",
+            rich_help_panel=ACTIVATIONS,
+        ),
     ] = False,
     sequential: Annotated[
-        bool, typer.Option("--sequential", help="statistics behind the quantised layers before")
+        bool,
+        typer.Option(
+            "--sequential",
+            help="statistics behind the quantised layers before",
+            rich_help_panel=CALIBRATION,
+        ),
     ] = False,
-    map: Annotated[Path | None, typer.Option(help='bits: {"layer": 4, ...}, result.json')] = None,
-    out: Annotated[Path | None, typer.Option(help="folder; runs/MODEL-ptq-seedN")] = None,
-    seed: Annotated[int, typer.Option(help="of the choice of calibration images")] = 0,
-    data: Annotated[Path | None, typer.Option(help="folder, FILE.npz or module:factory")] = None,
-    weights: Annotated[Path | None, typer.Option(help="file; the shipped ones")] = None,
+    map: Annotated[
+        Path | None,
+        typer.Option(help='bits: {"layer": 4, ...}, result.json', rich_help_panel=WEIGHTS),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder; runs/MODEL-ptq-seedN", rich_help_panel=RUN)
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="of the choice of calibration images", rich_help_panel=CALIBRATION)
+    ] = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="folder, FILE.npz or module:factory", rich_help_panel=NETWORK),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="file; the shipped ones", rich_help_panel=NETWORK)
+    ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="folder of a stopped run; takes all its options")
+        Path | None,
+        typer.Option(help="folder of a stopped run; takes all its options", rich_help_panel=RUN),
     ] = None,
 ) -> None:
     """Quantise a trained network on calibration images; nothing is trained."""
@@ -79,8 +141,7 @@ def main(
     folder = resume
     try:
         if resume is None:
-            given = {name: v for name, v in context.params.items() if name != "resume"}
-            options = Options(**given)
+            options = Options(**{n: v for n, v in context.params.items() if n != "resume"})
             folder = options.folder
             command = shlex.join(["python", "-m", "quant.ptq", *sys.argv[1:]])
             document = _document(options, command)
@@ -93,12 +154,15 @@ def main(
         images.check_test_length()
         _ = images.train  # read before the heavy imports, so a bad file shows at once
         _note(options, document, resumed=resume is not None)
+        values = options.model_dump()
+        write_config(options.folder / CONFIG_NAME, command="ptq", values=values)
 
         from quant.ptq.run import run
 
         run(options, recipe, command=str(document["command"]))
+        _tell(options.folder)
     except (ValueError, QuantError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        complain(str(error))
         raise typer.Exit(BAD_INPUT) from None
     except KeyboardInterrupt:
         raise _stopped(folder, INTERRUPTED) from None
@@ -107,6 +171,17 @@ def main(
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGINT, interrupt)
+
+
+def _tell(folder: Path) -> None:
+    """Tell what was found, for `--quiet` and `--json`: the run's result.json."""
+    document = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    top_1 = document["accuracy"]
+    tell(
+        f"top-1 {100 * top_1['searched']:.2f} % (float {100 * top_1['float']:.2f} %), "
+        f"{document['packed_bytes']:,} bytes packed -> {folder}",
+        document,
+    )
 
 
 def _document(options: Options, command: str) -> dict[str, Any]:
@@ -140,15 +215,11 @@ def _note(options: Options, document: dict[str, Any], *, resumed: bool) -> None:
 
 
 def _refuse_others(context: typer.Context) -> None:
-    given = []
-    for name in context.params:
-        source = context.get_parameter_source(name)
-        if name != "resume" and source is not None and source.name == "COMMANDLINE":
-            given.append("--" + name.replace("_", "-"))
-    if given:
-        names = ", ".join(sorted(given))
+    others = given_options(context, but="resume")
+    if others:
         raise QuantError(
-            f"resume must come alone, since it takes all options of the run, not with {names}"
+            f"resume must come alone, since it takes all options of the run, not with "
+            f"{', '.join(others)}"
         )
 
 
@@ -162,5 +233,7 @@ def _stopped(folder: Path | None, status: int) -> typer.Exit:
     return typer.Exit(status)
 
 
+app = command_app(main, name="ptq", tells=True, examples=EXAMPLES)
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -12,12 +12,24 @@ from typing import Annotated
 
 import typer
 
+from hw.cli.command import command_app, complain
+from hw.cli.output import tell
 from quant.errors import QuantError
 from quant.report.records import DEFAULT_FOLDERS
 from synth.table import CostTable, CostTableError
 
 BAD_INPUT = 2
 NAME = "report.html"
+EXAMPLES = (
+    "sigmaquant report runs/mine",
+    "sigmaquant report runs/mine runs/other --output both.html",
+    "sigmaquant report runs/mine --cost-table mine.json",
+)
+
+
+def page_path(runs: list[Path], output: Path | None) -> Path:
+    """Return where the page goes."""
+    return output or (runs[0] / NAME if len(runs) == 1 else Path(NAME))
 
 
 def main(
@@ -42,7 +54,7 @@ def main(
     from quant.report.page import page
     from quant.report.runs import read_run
 
-    path = output or (runs[0] / NAME if len(runs) == 1 else Path(NAME))
+    path = page_path(runs, output)
     try:
         found = [read_run(run) for run in runs]
         for table in cost_table or ():
@@ -58,13 +70,21 @@ def main(
         )
         write_text(path, text)
     except (QuantError, CostTableError, OSError) as error:
-        typer.echo(f"quant.report: {' '.join(str(error).split())}", err=True)
+        complain(f"quant.report: {error}")
         raise typer.Exit(BAD_INPUT) from None
-    typer.echo(f"{len(found)} run{'s' * (len(found) != 1)}, {len(text.encode()):,} bytes -> {path}")
+    size = len(text.encode())
+    line = f"{len(found)} run{'s' * (len(found) != 1)}, {size:,} bytes -> {path}"
+    typer.echo(line)
+    tell(line, {"runs": [str(run) for run in runs], "page": str(path), "bytes": size})
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(
+    main,
+    name="report",
+    place=lambda given: page_path(given["runs"], given["output"]).with_suffix(".config.yaml"),
+    tells=True,
+    examples=EXAMPLES,
+)
 
 if __name__ == "__main__":
     app()

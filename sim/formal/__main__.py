@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hw.cli.command import command_app, complain, inside
 from sim.formal.catalog import proofs
 from sim.formal.report import line, write
 from sim.formal.sby import FormalError, Outcome, check_tools, run_proof
@@ -43,7 +44,7 @@ def main(
             typer.echo(line(outcomes[-1]))
             write(outcomes, output)
     except (FormalError, OSError, ValueError) as error:
-        typer.echo(f"sim.formal: {error}", err=True)
+        complain(f"sim.formal: {error}")
         raise typer.Exit(2) from error
     proven = sum(outcome.passed for outcome in outcomes)
     seconds = sum(outcome.seconds for outcome in outcomes)
@@ -52,8 +53,7 @@ def main(
         raise typer.Exit(1)
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="sim.formal", place=inside("output"))
 
 if __name__ == "__main__":
     app()

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from hw.cli.command import beside, command_app, complain
 from hw.files import write_json
 from hw.yosys import YosysError
 from sim.mutate.bench import BenchError
@@ -46,7 +47,7 @@ def main(
             typer.echo(_line(scores[-1]))
             _write(scores, output, count=count, seed=seed)
     except (BenchError, GoldenError, SolverError, YosysError, ValueError, OSError) as error:
-        typer.echo(f"sim.mutate: {error}", err=True)
+        complain(f"sim.mutate: {error}")
         raise typer.Exit(2) from error
     low = [s.unit for s in scores if s.killed_share < FLOOR]
     killed, real = sum(s.killed for s in scores), sum(s.mutants - s.equivalent for s in scores)
@@ -89,8 +90,7 @@ def _write(scores: Sequence[Score], path: Path, *, count: int, seed: int) -> Non
     )
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="sim.mutate", place=beside("output"))
 
 if __name__ == "__main__":
     app()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hw.cli.command import command_app, complain
 from hw.files import write_text
 from synth.table import CostTable
 
@@ -28,13 +29,12 @@ def main(
     try:
         write_text(output, schema_text())
     except OSError as error:
-        typer.echo(f"synth.costs.schema: {error}", err=True)
+        complain(f"synth.costs.schema: {error}")
         raise typer.Exit(2) from None
     typer.echo(f"{output}")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="synth.costs.schema")
 
 if __name__ == "__main__":
     app()

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from hw.cli.command import beside, command_app, complain
 from hw.files import write_bytes
 from synth.export import accelergy, haq
 from synth.export.figures import csv_text
@@ -72,14 +73,13 @@ def main(
         for written, content in files.items():
             write_bytes(written, content)
     except (CostTableError, ValueError, OSError) as error:
-        typer.echo(f"synth.export: {' '.join(str(error).split())}", err=True)
+        complain(f"synth.export: {error}")
         raise typer.Exit(BAD_INPUT) from None
     for written in files:
         typer.echo(f"{written}")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(main)
+app = command_app(main, name="synth.export", place=beside("out"))
 
 if __name__ == "__main__":
     app()

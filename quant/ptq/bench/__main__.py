@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hw.cli.command import beside, command_app, complain
 from quant.data import ImageData, default_folder
 from quant.errors import QuantError
 from quant.files import write_bytes, write_json
@@ -42,7 +43,7 @@ def main(
             images, folder, only=only, most_seconds=most_minutes * 60, options=sys.argv[1:]
         )
     except (QuantError, OSError) as error:
-        print(error, file=sys.stderr)
+        complain(str(error))
         raise typer.Exit(2) from None
     from quant.ptq.bench.report import markdown
 
@@ -102,5 +103,7 @@ def measure_all(
     }
 
 
+app = command_app(main, name="bench ptq", place=beside("out"))
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hw.cli.command import beside, command_app, complain
 from quant.catalogue import PRETRAINED, preprocessing
 from quant.errors import QuantError
 from quant.files import write_bytes, write_json
@@ -314,7 +315,7 @@ def main(
         ]
         document = document_of(tasks)
     except (QuantError, OSError) as error:
-        print(error, file=sys.stderr)
+        complain(str(error))
         raise typer.Exit(2) from None
     write_json(out, document)
     write_bytes(out.with_suffix(".md"), markdown(document).encode())
@@ -338,5 +339,7 @@ def document_of(tasks: list[Task]) -> Mapping[str, Any]:
     }
 
 
+app = command_app(main, name="quant.ptq.bench.large", place=beside("out"))
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

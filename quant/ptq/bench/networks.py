@@ -23,6 +23,7 @@ import torch
 import typer
 from torch import Tensor
 
+from hw.cli.command import beside, command_app, complain
 from quant.data import default_folder
 from quant.errors import QuantError
 from quant.evaluate import accuracy
@@ -255,7 +256,7 @@ def main(
             return
         floats = {name: _float(networks, Journal(folder), name) for name in MODELS}
     except (QuantError, OSError) as error:
-        print(error, file=sys.stderr)
+        complain(str(error))
         raise typer.Exit(2) from None
     document = {
         **about("quant.ptq.bench.networks", sys.argv[1:]),
@@ -282,5 +283,7 @@ def _float(networks: Networks, journal: Journal, model: str) -> float:
     return float(journal.step(f"{model}-float", asked, compute).values["accuracy"])
 
 
+app = command_app(main, name="quant.ptq.bench.networks", place=beside("out"))
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

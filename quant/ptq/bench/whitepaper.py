@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from hw.cli.command import beside, command_app, complain
 from quant.data import default_folder
 from quant.errors import QuantError
 from quant.evaluate import accuracy
@@ -121,7 +122,7 @@ def main(
         cells = list(measured(bench, Journal(folder)))
         before = accuracy(bench.teacher, bench.images.test)
     except (QuantError, OSError) as error:
-        print(error, file=sys.stderr)
+        complain(str(error))
         raise typer.Exit(2) from None
     document = {
         **about("quant.ptq.bench.whitepaper", sys.argv[1:]),
@@ -136,5 +137,7 @@ def main(
     print(f"{out}, {out.with_suffix('.md')}")
 
 
+app = command_app(main, name="quant.ptq.bench.whitepaper", place=beside("out"))
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()
