@@ -7,11 +7,11 @@ that they have here, one in a search, so sums are the same on any machine.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import joblib
 import torch
 from torch import nn
 
@@ -27,7 +27,13 @@ Result = TypeVar("Result")
 def threads_for(module: nn.Module) -> int:
     """How many threads a network's forward runs are worth: 1 on an accelerator."""
     on_cpu = device_of(module).type == "cpu"
-    return max(1, min(MOST_THREADS, joblib.cpu_count())) if on_cpu else 1
+    return max(1, min(MOST_THREADS, cores())) if on_cpu else 1
+
+
+def cores() -> int:
+    """Processors that this process may run on."""
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
 def in_threads(

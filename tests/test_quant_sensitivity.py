@@ -1,6 +1,5 @@
 """Sensitivities against what they are defined as, on a network small enough to differentiate."""
 
-import joblib
 import numpy as np
 import pytest
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hw.precision import WeightMode
+from quant import threads
 from quant.calibrate import fit_activations
 from quant.curvature import fisher, hessian, hutchinson, perturbation
 from quant.data import ImageSet
@@ -132,9 +132,9 @@ def test_probes_do_not_depend_on_the_number_of_threads(
     quantised = QuantNetwork(network, dict.fromkeys(NAMES, WeightMode.W8))
     fit_activations(quantised, pictures(images), batches=1)
     found, right = [], []
-    for cores in (1, 2, 3):
-        monkeypatch.setattr(joblib, "cpu_count", lambda cores=cores: cores)
-        assert threads_for(quantised) == cores
+    for count in (1, 2, 3):
+        monkeypatch.setattr(threads, "cores", lambda count=count: count)
+        assert threads_for(quantised) == count
         found.append(logit_divergence(quantised, CHOICES, images))
         right.append(accuracy(quantised, pictures(images), batch=5))
     assert found[0] == found[1] == found[2]

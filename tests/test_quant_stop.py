@@ -217,6 +217,7 @@ def test_a_search_killed_again_and_again_ends_with_the_identical_result(
     assert found.keys() == tensors.keys()
     assert all(found[name].equal(tensors[name]) for name in tensors)
     assert sorted(path.name for path in out.iterdir()) == [
+        "config.yaml",
         "float.safetensors",
         "folded.safetensors",
         "integer",
