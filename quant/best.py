@@ -8,7 +8,7 @@ from quant.allocation import act_bits_of
 from quant.budget import Budget
 from quant.files import save_tensors, write_json
 from quant.graph import Network
-from quant.layers import QuantNetwork
+from quant.quant_network import QuantNetwork
 from quant.visits import Visit, best_visit
 
 JSON_NAME = "best.json"

@@ -12,7 +12,7 @@ from quant.batches import at_once, train_batches
 from quant.data import Images
 from quant.device import device_of
 from quant.errors import QuantError
-from quant.layers import QuantNetwork
+from quant.quant_network import QuantNetwork
 from quant.quantizer import ActQuantizer
 
 PERCENTILE = 99.9

@@ -16,7 +16,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from quant.errors import QuantError
-from quant.layers import QuantLayer, QuantNetwork
+from quant.quant_layer import QuantLayer
+from quant.quant_network import QuantNetwork
 from quant.quantizer import ActQuantizer, ActRange, quantise_activation
 from quant.requant import average_multiplier, requantiser, summand_multipliers
 

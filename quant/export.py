@@ -103,7 +103,7 @@ def exact_network(run: Path, data: Path) -> ExactNetwork:
     """Rebuild a run's network in torch, with the arithmetic of the integers."""
     from quant.exact import ExactNetwork
     from quant.journal import Journal
-    from quant.layers import QuantNetwork
+    from quant.quant_network import QuantNetwork
     from quant.workbench import Source, Workbench
 
     result = read_result(run)

@@ -7,7 +7,7 @@ import signal
 import torch
 
 from quant.launch import LostProcessError
-from quant.layers import QuantNetwork
+from quant.quant_network import QuantNetwork
 from quant.team import Team
 from quant.workbench import Source, Work, Workbench
 

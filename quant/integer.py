@@ -11,7 +11,8 @@ from torch import Tensor, fx, nn
 
 from quant.errors import QuantError
 from quant.exact import integer_form, pool_window
-from quant.layers import QuantLayer, QuantNetwork
+from quant.quant_layer import QuantLayer
+from quant.quant_network import QuantNetwork
 from quant.quantizer import ActQuantizer, ActRange
 from quant.requant import average_multiplier, requantiser, summand_multipliers
 from sim.folder import (

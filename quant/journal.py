@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from hw.precision import WeightMode
 from quant.errors import QuantError
 from quant.files import save_tensors
-from quant.layers import Snapshot
+from quant.quant_network import Snapshot
 from quant.quantizer import ActRange
 
 

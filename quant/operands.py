@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from quant.graph import Network
-    from quant.layers import QuantNetwork
+    from quant.quant_network import QuantNetwork
 
 GROUPS = 8
 GROUP_PIXELS = 8
@@ -290,8 +290,8 @@ def main(
     from quant.calibrate import PERCENTILE, fit_activations, reestimate_norms
     from quant.files import write_bytes
     from quant.graph import trace
-    from quant.layers import QuantNetwork, uniform_bits
     from quant.models import IMAGE_SIZE, load
+    from quant.quant_network import QuantNetwork, uniform_bits
 
     torch.set_num_threads(1)
     try:

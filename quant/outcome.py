@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hw.precision import WeightMode
 from quant.budget import Budget
 from quant.hardware import Candidate
-from quant.layers import Snapshot
+from quant.quant_network import Snapshot
 from quant.resources import Resource
 from quant.visits import Visit
 

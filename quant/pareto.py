@@ -23,9 +23,9 @@ from quant.allocation import Allocation, act_bits_of
 from quant.files import write_bytes, write_json
 from quant.jobs import Jobs
 from quant.journal import Entry
-from quant.layers import Snapshot
 from quant.milp import ActSensitivity, Sensitivity, exact
 from quant.plot import plot_front
+from quant.quant_network import Snapshot
 from quant.report.results import VERSION
 from quant.resources import Resource, shown
 from quant.result import provenance

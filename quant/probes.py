@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from hw.precision import WeightMode
 from quant.device import device_of
-from quant.layers import QuantNetwork, Start
+from quant.quant_layer import Start
+from quant.quant_network import QuantNetwork
 from quant.quantizer import ActRange
 from quant.threads import in_threads, threads_for
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from quant.batches import train_batches
 from quant.data import Images
 from quant.errors import QuantError
-from quant.layers import QuantNetwork
+from quant.quant_network import QuantNetwork
 from quant.scales import Scales
 from quant.team import ALONE, Team
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.errors import QuantError
-from quant.layers import LayerIntegers
+from quant.quant_layer import LayerIntegers
 from quant.quantizer import ActRange
 from sim.folder import LOGIT_MOST
 from sim.golden import fixed_point

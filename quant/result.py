@@ -23,10 +23,10 @@ from quant.files import save_tensors, sha256, write_json
 from quant.hardware import Candidate
 from quant.integer import integer_network
 from quant.journal import Entry, Journal
-from quant.layers import QuantNetwork, uniform_bits
 from quant.models import weights_path
 from quant.outcome import Outcome
 from quant.plot import plot_pareto
+from quant.quant_network import QuantNetwork, uniform_bits
 from quant.report.results import VERSION
 from quant.request import Request
 from quant.resources import Resource

@@ -19,13 +19,13 @@ from quant.evaluate import accuracy
 from quant.hardware import Candidate, area_limit_um2, pick
 from quant.jobs import Jobs, local_jobs
 from quant.journal import Entry, Journal
-from quant.layers import Snapshot, uniform_bits
 from quant.menu import menu_of, most_act_bits
 from quant.methods import choose, leanest
 from quant.options import check_acts, check_map
 from quant.outcome import Outcome, Trained
 from quant.progress import SearchProgress
 from quant.qat import QatSettings
+from quant.quant_network import Snapshot, uniform_bits
 from quant.request import Plan, Request
 from quant.resources import Resource
 from quant.session import Session

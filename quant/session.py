@@ -15,10 +15,10 @@ from quant.best import BestSoFar
 from quant.divergence import scores
 from quant.hardware import Candidate
 from quant.journal import Entry, Journal
-from quant.layers import QuantNetwork
 from quant.milp import ActSensitivity, Sensitivity, exact
 from quant.progress import SearchProgress
 from quant.qat import QatSettings
+from quant.quant_network import QuantNetwork
 from quant.request import Request
 from quant.sensitivity import Measure, act_sensitivities, sensitivities
 from quant.visits import OutOfStepsError, Visit

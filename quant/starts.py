@@ -10,8 +10,9 @@ from torch import Tensor
 
 from hw.precision import WeightMode
 from quant.graph import Network
-from quant.layers import QuantNetwork, Start
 from quant.ptq.network import layer_solutions
+from quant.quant_layer import Start
+from quant.quant_network import QuantNetwork
 
 START_IMAGES = 256
 """Calibration images; twice as many take twice the time and give little more (ADR 17)."""

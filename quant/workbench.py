@@ -23,13 +23,13 @@ from quant.evaluate import accuracy
 from quant.exact import ExactNetwork
 from quant.fit import check_fit
 from quant.launch import local_index
-from quant.layers import QuantNetwork, Snapshot, uniform_bits
 from quant.models import load
 from quant.network import InPlaceNetwork
 from quant.operands import GROUPS, LayerSample, layer_samples
 from quant.ptq.network import calibration_images
 from quant.ptq.norms import FloatMoments, follow_float
 from quant.qat import QatSettings, train_quantised
+from quant.quant_network import QuantNetwork, Snapshot, uniform_bits
 from quant.quantizer import ActRange
 from quant.rounding import Rounding
 from quant.scales import Scales

@@ -19,10 +19,10 @@ from hw.schedule import GemmShape
 from quant.capture import capture
 from quant.errors import QuantError
 from quant.hooks import watched
-from quant.layers import QuantNetwork, uniform_bits
 from quant.models import ResNet8
 from quant.network import Gap, InPlaceNetwork, Network
 from quant.operands import layer_samples
+from quant.quant_network import QuantNetwork, uniform_bits
 from quant.quantizer import ActQuantizer, ActRange
 from quant.shapes import layer_shapes
 

@@ -11,8 +11,8 @@ from hw.precision import WeightMode
 from hw.schedule import GemmShape
 from quant.errors import QuantError
 from quant.graph import trace
-from quant.layers import QuantNetwork, uniform_bits
 from quant.models import DSCNN, ResNet8, build
+from quant.quant_network import QuantNetwork, uniform_bits
 from quant.quantizer import ActRange
 
 torch.set_num_threads(1)

@@ -15,8 +15,9 @@ from quant.exact import ExactNetwork
 from quant.export import compare
 from quant.graph import trace
 from quant.integer import integer_network
-from quant.layers import LayerIntegers, QuantNetwork
 from quant.models import DSCNN, ResNet8
+from quant.quant_layer import LayerIntegers
+from quant.quant_network import QuantNetwork
 from quant.quantizer import ActRange
 from quant.requant import requantiser, summand_multipliers
 from sim.folder import LOGIT_MOST, IntegerNetwork

@@ -16,11 +16,11 @@ from quant.data import ImageSet
 from quant.errors import QuantError
 from quant.graph import Network, trace
 from quant.journal import Entry, Journal
-from quant.layers import QuantNetwork, uniform_bits
 from quant.lsq import fake_quantise_at
 from quant.models import ResNet8
 from quant.options import Options
 from quant.qat import QatSettings, train_quantised
+from quant.quant_network import QuantNetwork, uniform_bits
 from quant.quantizer import fake_quantise_weight, weight_scale
 from quant.scales import Scales
 

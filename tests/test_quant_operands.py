@@ -8,9 +8,9 @@ import torch
 
 from hw.precision import WeightMode
 from quant.graph import trace
-from quant.layers import QuantNetwork, uniform_bits
 from quant.models import build
 from quant.operands import LAYERS, block_diagonal, im2col, macs_shares, sample, weight_matrix
+from quant.quant_network import QuantNetwork, uniform_bits
 from quant.quantizer import ActRange
 
 torch.set_num_threads(1)

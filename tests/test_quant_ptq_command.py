@@ -24,7 +24,6 @@ from quant.export import check, read_integers
 from quant.factory import build_own
 from quant.graph import trace
 from quant.journal import Entry, Journal
-from quant.layers import QuantNetwork, uniform_bits
 from quant.models import build
 from quant.ptq.__main__ import main
 from quant.ptq.adaround import adaround
@@ -45,6 +44,7 @@ from quant.ptq.sensitivity import sensitivity
 from quant.ptq.solve import solve
 from quant.ptq.statistics import LayerStatistics
 from quant.ptq.stored import rebuilt
+from quant.quant_network import QuantNetwork, uniform_bits
 
 torch.set_num_threads(1)
 

@@ -22,7 +22,6 @@ from quant.capture import capture
 from quant.catalogue import Preprocessing
 from quant.data import ImageSet
 from quant.graph import Network
-from quant.layers import QuantNetwork, uniform_bits
 from quant.mobile import MOBILENET_V2, MobileNetwork, Stage
 from quant.ptq import network as networks
 from quant.ptq.bench import large
@@ -32,6 +31,7 @@ from quant.ptq.network import layer_solutions
 from quant.ptq.norms import FloatMoments, follow_float
 from quant.ptq.optimise import Method
 from quant.ptq.statistics import LayerStatistics
+from quant.quant_network import QuantNetwork, uniform_bits
 
 torch.set_num_threads(1)
 

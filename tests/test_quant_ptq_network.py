@@ -13,7 +13,6 @@ from quant.calibrate import fit_activations
 from quant.data import ImageSet
 from quant.graph import Network, trace
 from quant.journal import Journal
-from quant.layers import QuantNetwork, uniform_bits
 from quant.ptq.frames import frame_of
 from quant.ptq.layerwise import Layerwise
 from quant.ptq.network import Solutions, calibration_images, collect, collected, layer_solutions
@@ -21,6 +20,7 @@ from quant.ptq.optimise import Method
 from quant.ptq.recipe import Recipe
 from quant.ptq.solve import solve
 from quant.ptq.statistics import LayerStatistics
+from quant.quant_network import QuantNetwork, uniform_bits
 
 torch.set_num_threads(1)
 

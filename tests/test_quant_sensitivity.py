@@ -13,8 +13,8 @@ from quant.curvature import fisher, hessian, hutchinson, perturbation
 from quant.data import ImageSet
 from quant.evaluate import accuracy
 from quant.graph import Network, trace
-from quant.layers import QuantNetwork
 from quant.probes import logit_divergence
+from quant.quant_network import QuantNetwork
 from quant.threads import in_threads, threads_for
 
 torch.set_num_threads(1)

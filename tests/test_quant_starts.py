@@ -12,9 +12,10 @@ from quant.batches import inputs_of
 from quant.calibrate import fit_activations
 from quant.data import ImageSet
 from quant.graph import Network, trace
-from quant.layers import QuantLayer, QuantNetwork, Start, uniform_bits
 from quant.probes import logit_divergence
 from quant.ptq.network import layer_solutions
+from quant.quant_layer import QuantLayer, Start
+from quant.quant_network import QuantNetwork, uniform_bits
 from quant.scales import Scales
 from quant.starts import Starts
 

@@ -310,7 +310,7 @@ def test_a_journal_reads_back_what_it_wrote_and_refuses_another_step(tmp_path: P
 def test_a_journal_keeps_networks_exactly(tmp_path: Path) -> None:
     import torch
 
-    from quant.layers import Snapshot
+    from quant.quant_network import Snapshot
     from quant.quantizer import ActRange
 
     state = {"w": torch.randn(3, 4, generator=torch.Generator().manual_seed(0))}

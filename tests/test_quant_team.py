@@ -24,9 +24,9 @@ from quant.errors import QuantError
 from quant.files import save_tensors
 from quant.graph import trace
 from quant.launch import started_by
-from quant.layers import QuantNetwork, uniform_bits
 from quant.models import build
 from quant.qat import QatSettings, train_quantised
+from quant.quant_network import QuantNetwork, uniform_bits
 from quant.quantizer import ActRange
 from quant.search import main
 from quant.team import ALONE, Team
@@ -44,7 +44,7 @@ from torch import nn
 from torch.nn import functional
 from hw.precision import WeightMode
 from quant import qat
-from quant.layers import uniform_bits
+from quant.quant_network import uniform_bits
 from quant.team import ALONE, Team
 from quant.workbench import Source, Workbench
 

@@ -14,9 +14,9 @@ from quant.calibrate import fit_activations, reestimate_norms
 from quant.data import ImageSet
 from quant.evaluate import accuracy
 from quant.graph import Network, trace
-from quant.layers import QuantNetwork, uniform_bits
 from quant.models import ResNet8
 from quant.qat import QatSettings, train_quantised
+from quant.quant_network import QuantNetwork, uniform_bits
 from quant.train import TrainSettings, train
 
 torch.set_num_threads(1)

@@ -22,8 +22,8 @@ from quant.batches import eval_batches, inputs_of
 from quant.curvature import perturbation
 from quant.data import Images
 from quant.journal import Journal
-from quant.layers import QuantNetwork
 from quant.progress import SearchProgress
+from quant.quant_network import QuantNetwork
 from quant.request import Request
 from quant.run import open_session
 from quant.sensitivity import PROBE_IMAGES, Measure

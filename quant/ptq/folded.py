@@ -14,13 +14,13 @@ from quant.batches import train_batches
 from quant.calibrate import calibration_batches
 from quant.data import Images
 from quant.graph import Network, Norm, WeightLayer
-from quant.layers import QuantNetwork, uniform_bits
 from quant.ptq.network import collect
 from quant.ptq.norms import gain_between
 from quant.ptq.ranges import ActGrid, RangeQuantizer
 from quant.ptq.schemes import Scheme, fake_quantised
 from quant.ptq.statistics import LayerStatistics, output_moments
 from quant.qat import QatSettings, lr_share
+from quant.quant_network import QuantNetwork, uniform_bits
 
 FREEZE = 0.5
 """Share of the training steps after which batch-norm statistics stay; ours."""

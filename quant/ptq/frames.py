@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from hw.precision import WeightMode
 from quant.errors import QuantError
-from quant.layers import QuantLayer, QuantNetwork
 from quant.network import InPlaceNetwork, Network
 from quant.ptq.folded import FoldedLayer, FoldedNetwork
 from quant.ptq.grid import IntegerRange, WeightGrid
@@ -20,6 +19,8 @@ from quant.ptq.ranges import SAMPLE, RangeQuantizer, act_range
 from quant.ptq.recipe import ACT_BITS, BitsByLayer, Norms, Recipe
 from quant.ptq.schemes import Scheme, weight_grid
 from quant.ptq.statistics import LayerStatistics, output_moments
+from quant.quant_layer import QuantLayer
+from quant.quant_network import QuantNetwork
 from quant.quantizer import ActQuantizer, ActRange
 
 OBSERVED = 32

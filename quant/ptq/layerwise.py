@@ -11,7 +11,6 @@ from torch import Tensor
 
 from quant.errors import QuantError
 from quant.journal import Entry, Journal
-from quant.layers import Snapshot
 from quant.network import Network
 from quant.ptq.frames import Frame
 from quant.ptq.grid import IntegerRange, WeightGrid
@@ -20,6 +19,7 @@ from quant.ptq.optimise import OptimisedWeights
 from quant.ptq.recipe import BitsByLayer, Norms, Recipe
 from quant.ptq.solve import Solution, solve
 from quant.ptq.statistics import LayerStatistics
+from quant.quant_network import Snapshot
 
 Statistics = Mapping[str, LayerStatistics]
 

@@ -14,11 +14,11 @@ from hw.precision import WeightMode
 from quant.batches import at_once, inputs_of
 from quant.data import Images
 from quant.graph import Network
-from quant.layers import QuantNetwork, uniform_bits
 from quant.network import WeightLayer
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise
 from quant.ptq.statistics import LayerStatistics
+from quant.quant_network import QuantNetwork, uniform_bits
 
 CALIBRATION_IMAGES = 512
 BATCH = 64

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from quant.batches import at_once
 from quant.device import device_of
-from quant.layers import QuantNetwork
 from quant.network import Layer, Network, Norm
+from quant.quant_network import QuantNetwork
 from quant.quantizer import per_channel
 
 BATCH = 128

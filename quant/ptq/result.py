@@ -15,7 +15,6 @@ from torch import Tensor
 from quant.catalogue import PRETRAINED, is_foreign, is_onnx
 from quant.files import save_tensors, sha256, write_json
 from quant.journal import Entry, Journal
-from quant.layers import QuantNetwork
 from quant.models import WEIGHTS_FOLDER
 from quant.pretrained import weights_file
 from quant.ptq.folded import FoldedNetwork
@@ -26,6 +25,7 @@ from quant.ptq.run import Outcome
 from quant.ptq.schemes import WeightScheme
 from quant.ptq.solve import Solution
 from quant.ptq.stored import folded_tensors
+from quant.quant_network import QuantNetwork
 from quant.result import INTEGER_FOLDER, NETWORK, PACKAGES, write_integers
 from quant.workbench import Workbench
 

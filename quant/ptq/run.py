@@ -16,7 +16,6 @@ from quant.errors import QuantError
 from quant.evaluate import accuracy
 from quant.files import tensors_sha256
 from quant.journal import Entry, Journal
-from quant.layers import QuantNetwork
 from quant.network import Network
 from quant.ptq.frames import Frame, frame_of
 from quant.ptq.layerwise import Layerwise
@@ -24,6 +23,7 @@ from quant.ptq.network import calibration_images
 from quant.ptq.options import LEAST_IMAGES, Options
 from quant.ptq.recipe import BitsByLayer, Recipe
 from quant.ptq.solve import Solution
+from quant.quant_network import QuantNetwork
 from quant.workbench import Source, Workbench, reported
 
 NOTES_SHOWN = 12
