@@ -32,6 +32,7 @@ from quant.network import (
 )
 from quant.operations import (
     ON_ARRAY,
+    RECTIFIED,
     Kind,
     holds_maps,
     is_map,
@@ -93,7 +94,7 @@ def trace(model: nn.Module, example: Tensor) -> Network:
         module=module,
         layers=layers,
         sites=MappingProxyType(graph.sites),
-        rectified=graph.rectified,
+        rectified=MappingProxyType(graph.rectified),
         notes=notes,
         plain=graph.plain and not notes,
     )
@@ -124,19 +125,25 @@ class _Graph:
         self.sites = {node.name: names[node] for node in self.kinds if self._is_site(node)}
 
     @property
-    def rectified(self) -> frozenset[str]:
-        """Tensors that ReLUs made, and nothing else."""
+    def rectified(self) -> dict[str, float]:
+        """Tensors that ReLUs of one kind made, and nothing else, with their largest value."""
         made: dict[str, set[Kind]] = {}
         for node, kind in self.kinds.items():
             if node.name in self.sites:
                 made.setdefault(self.sites[node.name], set()).add(kind)
-        return frozenset(tensor for tensor, by in made.items() if by == {Kind.RELU})
+        one = {tensor: next(iter(by)) for tensor, by in made.items() if len(by) == 1}
+        return {tensor: RECTIFIED[kind] for tensor, kind in one.items() if kind in RECTIFIED}
 
     @property
     def plain(self) -> bool:
         """Whether each operation is one that an integer network can be written of."""
         once = max(self.calls.values(), default=0) == 1
-        return once and all(is_plain(node, k, self.module) for node, k in self.kinds.items())
+        clips = {
+            self.sites.get(node.name) for node, kind in self.kinds.items() if kind is Kind.CLIP
+        }
+        by_range = clips <= set(self.rectified)  # integers cannot be cut off anywhere else
+        plain = all(is_plain(node, k, self.module) for node, k in self.kinds.items())
+        return once and by_range and plain
 
     def layers(self, *, images: int) -> Iterator[Layer]:
         """Yield the layers in order of execution, each once."""

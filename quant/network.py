@@ -90,20 +90,20 @@ class Network:
     sites : mapping of fx node name to tensor name
         Nodes whose value is quantised: what leaves the array or is read by it, after its batch
         norm and ReLU, and the image, but not the logits. Nodes of one tensor share a quantiser.
-    rectified : frozenset of str
-        Names of the tensors that a ReLU made.
+    rectified : mapping of str to float
+        Tensors that a ReLU made, by name, and their largest value: infinite, or 6 of a ReLU6.
     notes : tuple of Note
         What stays in float, cannot be folded or shared, or is no operation of the array; empty if
         every operation has an integer form.
     plain : bool
-        Whether, moreover, it has nothing but layers called once, folded batch norms, ReLU, sums,
-        pooling modules and flattening, which an integer network can be written of.
+        Whether, moreover, it has nothing but layers called once, folded batch norms, ReLU, ReLU6,
+        sums, pooling modules and flattening, which an integer network can be written of.
     """
 
     module: nn.Module
     layers: tuple[Layer, ...]
     sites: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    rectified: frozenset[str] = frozenset()
+    rectified: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[Note, ...] = ()
     plain: bool = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import operator
 from enum import Enum, auto
 from typing import Any
@@ -26,7 +27,7 @@ class Kind(Enum):
     """A batch norm that may be folded."""
     RELU = auto()
     CLIP = auto()
-    """A ReLU with an upper end, which an unsigned range has anyway."""
+    """ReLU6: its upper end is that of the range."""
     ADD = auto()
     """The sum of two tensors of one shape."""
     POOL = auto()
@@ -38,6 +39,9 @@ class Kind(Enum):
     OTHER = auto()
     """What the array has no operation for; stays in float."""
 
+
+RECTIFIED = {Kind.RELU: math.inf, Kind.CLIP: 6.0}
+"""Largest value of what a quantiser does along."""
 
 ON_ARRAY = (Kind.LAYER, Kind.RELU, Kind.CLIP, Kind.ADD, Kind.POOL, Kind.CAT)
 """Operations that read integers."""
@@ -53,7 +57,7 @@ _MODULES: tuple[tuple[Kind, tuple[type[nn.Module], ...]], ...] = (
     ),
     (Kind.NOTHING, (nn.Identity, _DropoutNd)),
 )
-_PLAIN = (nn.ReLU, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.Flatten)
+_PLAIN = (nn.ReLU, nn.ReLU6, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.Flatten)
 _SUMS: set[Any] = {operator.add, torch.add, "add"}
 _CALLS: tuple[tuple[Kind, set[Any]], ...] = (
     (Kind.RELU, {functional.relu, torch.relu, "relu"}),
@@ -193,7 +197,7 @@ def is_plain(node: fx.Node, kind: Kind, module: fx.GraphModule) -> bool:
         called = module.get_submodule(str(node.target))
         return kind in (Kind.LAYER, Kind.NORM) or isinstance(called, _PLAIN)
     flattens = node.target in (torch.flatten, "flatten")
-    return kind in (Kind.IMAGE, Kind.OUTPUT, Kind.ADD, Kind.RELU) or flattens
+    return kind in (Kind.IMAGE, Kind.OUTPUT, Kind.ADD, Kind.RELU, Kind.CLIP) or flattens
 
 
 def parameters_read(module: fx.GraphModule) -> set[str]:

@@ -226,19 +226,23 @@ def _inserted(
     quantizers: dict[str, str] = {}
     for node_name, tensor in network.sites.items():
         node = nodes[node_name]
-        rectified = tensor in network.rectified
+        most = network.rectified.get(tensor)
         if tensor not in quantizers:
             made_by = {nodes[n].op for n, name in network.sites.items() if name == tensor}
             fixed = IMAGE_RANGE if made_by == {"placeholder"} else None
             quantizers[tensor] = f"act_quantizer_{len(quantizers)}"
-            quantizer = ActQuantizer(rectified=rectified, fixed=fixed)
+            quantizer = (
+                ActQuantizer(rectified=False, fixed=fixed)
+                if most is None
+                else ActQuantizer(rectified=True, most=most)
+            )
             module.add_submodule(quantizers[tensor], quantizer)
         with module.graph.inserting_after(node):
             quantised = module.graph.call_module(quantizers[tensor], (node,))
         node.replace_all_uses_with(
             quantised, delete_user_cb=lambda user, q=quantised: user is not q
         )
-        if rectified:  # the quantiser clamps at 0 itself
+        if most is not None:  # the quantiser clamps itself
             quantised.replace_input_with(node, node.all_input_nodes[0])
             module.graph.erase_node(node)
     for layer in network.layers:

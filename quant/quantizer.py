@@ -8,6 +8,7 @@ are unsigned, that weights use the full range, and the scale at 2 bit are ours (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -207,6 +208,8 @@ class ActQuantizer(nn.Module):
     ----------
     rectified : bool
         Whether it stands in for a ReLU: negative values become 0 and the zero point is 0.
+    most : float
+        Largest value, 6 where it stands in for a ReLU6; ranges end there at most.
     fixed : ActRange, optional
         A range that calibration leaves alone, that of the image.
 
@@ -225,9 +228,12 @@ class ActQuantizer(nn.Module):
     SAMPLE = 1 << 16
     """Values kept per observed batch unless told otherwise, evenly strided."""
 
-    def __init__(self, *, rectified: bool, fixed: ActRange | None = None) -> None:
+    def __init__(
+        self, *, rectified: bool, most: float = math.inf, fixed: ActRange | None = None
+    ) -> None:
         super().__init__()
         self.rectified = rectified
+        self.most = most
         self.fixed = fixed is not None
         self.range = fixed
         self.bits = ACT_BITS
@@ -240,7 +246,7 @@ class ActQuantizer(nn.Module):
         """Map float to float of the same shape, rounded to the range's grid."""
         if self.range is not None and (self.fixed or not self.observing):
             return fake_quantise_activation(x, self.range)
-        x = x.clamp_min(0) if self.rectified else x
+        x = x.clamp(0, self.most) if self.rectified else x
         if self.observing:
             flat = x.detach().flatten()
             # a view would keep the whole tensor in memory

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -41,10 +42,12 @@ def in_threads(
 ) -> list[Result]:
     """Call `work` with a copy of the network and each part, in threads; the results in order.
 
-    A single part takes the network itself, in this thread.
+    A single part takes the network itself, in this thread; so do all, one after the other, where
+    the network cannot be copied, as one of another library that holds a session.
     """
-    if len(parts) == 1:
-        return [work(module, parts[0])]
+    copies = _copies(module, len(parts)) if len(parts) > 1 else []
+    if not copies:
+        return [work(module, part) for part in parts]
     inner = torch.get_num_threads()
 
     def run(copied: Module, part: Part) -> Result:
@@ -52,4 +55,11 @@ def in_threads(
         return work(copied, part)
 
     with ThreadPoolExecutor(len(parts)) as pool:
-        return list(pool.map(run, [copy.deepcopy(module) for _ in parts], parts))
+        return list(pool.map(run, copies, parts))
+
+
+def _copies(module: Module, count: int) -> list[Module]:
+    try:
+        return [copy.deepcopy(module) for _ in range(count)]
+    except (TypeError, RuntimeError, pickle.PicklingError):
+        return []

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -227,14 +228,14 @@ def test_branches_are_written_at_the_scale_of_their_concatenation() -> None:
     assert list(network.sites.values()) == ["x", "relu", "cat", "relu_3", "avg_pool2d"]
     assert network.layer("a").source == network.layer("b").source == "relu"
     assert network.layer("out").source == "cat"
-    assert network.rectified == {"relu", "relu_3"}
+    assert network.rectified == {"relu": math.inf, "relu_3": math.inf}
 
 
 def test_sums_and_both_their_summands_are_quantised() -> None:
     network = capture(made(Residual), images())
     assert [*network.sites.values()][:4] == ["x", "stem", "bn", "add"]
     assert network.layer("last").source == "add"
-    assert network.rectified == frozenset()
+    assert network.rectified == {}
     assert said(network, Gap.OFF_ARRAY) == [
         "GroupNorm: no operation of the array, computed in float: group_norm"
     ]

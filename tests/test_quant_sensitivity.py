@@ -158,3 +158,13 @@ def test_threads_take_copies_and_give_results_in_order(network: Network) -> None
     assert network.module not in seen[1:]
     with pytest.raises(ValueError, match="part 3"):
         in_threads(work, network.module, [1, 3])
+
+
+def test_a_network_that_cannot_be_copied_takes_all_parts_itself() -> None:
+    class Session(nn.Module):
+        def __deepcopy__(self, memo: object) -> None:
+            raise TypeError("cannot pickle a session")
+
+    session = Session()
+    found = in_threads(lambda module, part: (module, part), session, [1, 2])
+    assert found == [(session, 1), (session, 2)]

@@ -147,8 +147,9 @@ class FoldedNetwork(nn.Module):
         for tensor, path in frame.act_quantizers.items():
             image = frame.act_quantizer(tensor).fixed and scheme.act_bits is not None
             grid = ActGrid(step=1 / 255, zero_point=0, bits=8) if image else None
-            rectified = frame.act_quantizer(tensor).rectified
-            self.module.set_submodule(path, RangeQuantizer(rectified=rectified, grid=grid))
+            known = frame.act_quantizer(tensor)
+            own = RangeQuantizer(rectified=known.rectified, most=known.most, grid=grid)
+            self.module.set_submodule(path, own)
         for layer in network.layers:
             norm = network.module.get_submodule(layer.norm) if layer.norm else None
             plain = network.module.get_submodule(layer.name)

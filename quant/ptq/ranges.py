@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -166,13 +167,18 @@ class RangeQuantizer(nn.Module):
     ----------
     rectified : bool
         Whether it stands in for a ReLU: negative values become 0.
+    most : float
+        Largest value, 6 where it stands in for a ReLU6.
     grid : ActGrid, optional
         A grid that calibration leaves alone, that of the image.
     """
 
-    def __init__(self, *, rectified: bool, grid: ActGrid | None = None) -> None:
+    def __init__(
+        self, *, rectified: bool, most: float = math.inf, grid: ActGrid | None = None
+    ) -> None:
         super().__init__()
         self.rectified = rectified
+        self.most = most
         self.fixed = grid is not None
         self.grid = grid
         self.observing = False
@@ -182,7 +188,7 @@ class RangeQuantizer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float to float of the same shape."""
-        x = x.clamp_min(0) if self.rectified else x
+        x = x.clamp(0, self.most) if self.rectified else x
         if self.observing and not self.fixed:
             flat = x.detach().flatten()
             self.batches.append(flat[:: -(-flat.numel() // self.sample)].numpy().copy())
