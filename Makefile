@@ -4,7 +4,7 @@
 #   PEERS=python   of an environment with Brevitas and ONNX Runtime (quant/ptq/bench/peers.py), for bench-ptq
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search bench-search test synth compare blind sta compose parts verilog fpga formal mutate throughput cosim bench-ptq bench-qat lint clean
+.PHONY: help search bench-search test synth compare blind sta compose parts verilog fpga formal mutate throughput cosim bench-ptq bench-qat lint docs clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -94,6 +94,10 @@ lint: ## Check style, format, types and imports
 	$(VENV) ruff format --check .
 	$(VENV) mypy
 	$(VENV) lint-imports
+
+docs: ## Build the documentation as a site, in build/site
+	@.ci/setup dev
+	NO_MKDOCS_2_WARNING=1 $(VENV) mkdocs build --strict
 
 clean: ## Delete what was built; .venv and the results in runs/ stay
 	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -30,7 +30,7 @@ with_the_tested_torch = pytest.mark.skipif(
 TARGETS = [
     "help", "search", "bench-search", "test", "synth", "compare", "blind", "sta", "compose",
     "parts", "verilog", "fpga", "formal", "mutate", "throughput", "cosim", "bench-ptq", "bench-qat",
-    "lint", "clean",
+    "lint", "docs", "clean",
 ]  # fmt: skip
 
 
