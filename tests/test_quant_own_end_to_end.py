@@ -1,9 +1,12 @@
 """A MobileNet-like network that the project has never seen, on the layout of CIFAR-10."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from typer import Typer
 from typer.testing import CliRunner, Result
 
 import quant.export
+import quant.report.__main__
 import quant.search
 import quant.train
 from quant.data import ImageSet
@@ -22,7 +26,9 @@ from quant.sources import open_data
 
 torch.set_num_threads(1)
 
-UNPU = Path(__file__).parent.parent / "docs" / "examples" / "unpu.json"
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+UNPU = EXAMPLES / "unpu.json"
+EXAMPLE = EXAMPLES / "mobile_cifar.py"
 CODE = """
 from torch import nn
 
@@ -84,6 +90,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
     sys.modules.pop("mynets", None)
+    sys.modules.pop("mobile_cifar", None)
 
 
 def call(module: object, *options: object) -> Result:
@@ -92,13 +99,26 @@ def call(module: object, *options: object) -> Result:
     return CliRunner().invoke(app, [str(option) for option in options], catch_exceptions=False)
 
 
-def test_trained_searched_and_exported_with_three_commands(here: Path, data: Path) -> None:
-    model = ["--model", "mynets:Mobile", "--data", data]
-    weights = here / "mobile.safetensors"
+def example() -> ModuleType:
+    """The module that docs/own-network.md tells of."""
+    spec = spec_from_file_location("mobile_cifar", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    found = module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def test_the_documented_commands_end_in_integers(here: Path) -> None:
+    shutil.copy(EXAMPLE, here)
+    data = here / "cifar-10-batches-bin"
+    example().write(data, train=192, test=100)
+    name = "mobile_cifar:mobile"
+    model, weights = ["--model", name, "--data", data], here / "mobile.safetensors"
     found = call(quant.train, *model, "--epochs", 8, "--out", weights)
     assert found.exit_code == 0, found.output
-    network, about = load_own("mynets:Mobile", weights)
-    test = open_data(data, "mynets:Mobile").test
+    network, about = load_own(name, weights)
+    test = open_data(data, name).test
     assert isinstance(test, ImageSet)
     before = accuracy(network, test)
     assert before > 0.5  # chance is 0.1
@@ -110,14 +130,23 @@ def test_trained_searched_and_exported_with_three_commands(here: Path, data: Pat
     found = call(quant.search, *model, *limits, *options)
     assert found.exit_code == 0, found.output
     result = json.loads((here / "run" / "result.json").read_text())
-    layers = ["stem.0", "down.0", "down.3", "stay.0", "stay.3", "fc"]
-    assert list(result["allocation"]) == layers
+    assert len(result["allocation"]) == 14
     assert result["accuracy"]["float"] == before
     assert result["accuracy"]["searched"] >= before - 0.2
     assert result["data"]["folder"] == str(data)
     assert len(result["provenance"]["data_sha256"]) == 6
     kept = load_file(here / "run" / "float.safetensors")
-    assert torch.equal(kept["stem.0.weight"], network.state_dict()["stem.0.weight"])
+    assert torch.equal(kept["0.weight"], network.state_dict()["0.weight"])
+
+    found = call(quant.report.__main__, here / "run")
+    assert found.exit_code == 0, found.output
+    assert name in (here / "run" / "report.html").read_text()
+
+    found = call(quant.export, here / "run", "--format", "onnx", "--out", here / "onnx", "--check")
+    assert found.exit_code == 0, found.output
+    assert "all 1,000 logits of 100 images equal the golden model's" in " ".join(
+        found.output.split()
+    )
 
     found = call(quant.export, here / "run", "--out", here / "integers", "--check")
     assert found.exit_code == 0, found.output

@@ -55,14 +55,14 @@ def mobile() -> nn.Module:
 def write(folder: Path, *, train: int = 1000, test: int = 500) -> None:
     """Write five files of training records and one of test: a colour and a place a class."""
     folder.mkdir(parents=True, exist_ok=True)
-    colours = np.random.default_rng(1).integers(60, 196, (10, 3))
+    colours = np.random.default_rng(1).integers(-60, 60, (10, 3))
     for number in range(6):
         random = np.random.default_rng(number)
         labels = random.integers(0, 10, train if number else test)
         pixels = random.normal(128, 40, (len(labels), 3, 32, 32))
         for i, label in enumerate(labels):
             row, column = 3 * label, 29 - 3 * label
-            pixels[i, :, row : row + 5, column : column + 5] += (colours[label] - 60)[:, None, None]
+            pixels[i, :, row : row + 5, column : column + 5] += colours[label][:, None, None]
         records = np.concatenate([labels[:, None], pixels.clip(0, 255).reshape(len(labels), -1)], 1)
         name = f"data_batch_{number}.bin" if number else "test_batch.bin"
         (folder / name).write_bytes(records.astype(np.uint8).tobytes())
