@@ -144,9 +144,8 @@ def test_the_documented_commands_end_in_integers(here: Path) -> None:
 
     found = call(quant.export, here / "run", "--format", "onnx", "--out", here / "onnx", "--check")
     assert found.exit_code == 0, found.output
-    assert "all 1,000 logits of 100 images equal the golden model's" in " ".join(
-        found.output.split()
-    )
+    told = " ".join(found.output.split())
+    assert "all 1,000 logits of 100 images equal the golden model's" in told
 
     found = call(quant.export, here / "run", "--out", here / "integers", "--check")
     assert found.exit_code == 0, found.output
