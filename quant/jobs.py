@@ -1,4 +1,4 @@
-"""The seam through which independent jobs run: in this process, or in local worker processes.
+"""The seam through which independent jobs run: here, in local worker processes, on a Dask cluster.
 
 A job is a module-level function with picklable arguments and result; it must seed itself, so its
 result does not depend on where it runs.
@@ -18,11 +18,24 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, TypeVar
 
+from quant.errors import QuantError
+
+CONNECT_S = 10
+"""How long a cluster may take to answer."""
+
 Result = TypeVar("Result")
 
 
 class Jobs(AbstractContextManager["Jobs", None]):
-    """Runs jobs; a context manager that ends its workers."""
+    """Runs jobs; a context manager that ends its workers.
+
+    Attributes
+    ----------
+    slots : int
+        Jobs that run at a time.
+    """
+
+    slots: int = 1
 
     @abstractmethod
     def submit(self, function: Callable[..., Result], *args: Any) -> Future[Result]:
@@ -59,6 +72,7 @@ class LocalProcesses(Jobs):
     """
 
     def __init__(self, workers: int) -> None:
+        self.slots = workers
         self._others = {child.pid for child in multiprocessing.active_children()}
         self._pool = ProcessPoolExecutor(
             max_workers=workers,
@@ -97,6 +111,67 @@ def _follow_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def local_jobs(workers: int) -> Jobs:
-    """Return jobs in `workers` processes, or in this one where that is 0."""
+class DaskCluster(Jobs):
+    """Runs jobs in the workers of a Dask cluster; what a worker leaves when it dies, others do.
+
+    Workers have this package installed, see networks, images and tables under the same paths, and
+    run one job at a time, as torch's seeds are those of a process.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler, for example ``tcp://10.0.0.1:8786``.
+
+    Raises
+    ------
+    QuantError
+        If no scheduler answers, it has no workers, or these run several jobs at a time.
+    """
+
+    _client: Any
+
+    def __init__(self, address: str) -> None:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise QuantError(
+                "a cluster needs the package distributed: pip install 'sigmaquant[cluster]'"
+            ) from error
+        try:
+            self._client = Client(address, timeout=CONNECT_S)  # type: ignore[no-untyped-call]
+        except (OSError, ValueError, TimeoutError) as error:
+            raise QuantError(
+                f"cluster must be the address of a Dask scheduler, and {address} does not answer "
+                f"({type(error).__name__})"
+            ) from error
+        threads = self._client.nthreads()
+        if not threads or any(count != 1 for count in threads.values()):
+            self._client.close()
+            raise QuantError(
+                f"cluster must have workers of one thread each (dask worker --nthreads 1), and "
+                f"{address} has {len(threads)} with {sorted(set(threads.values())) or 'none'}"
+            )
+        self.slots = len(threads)
+        self._pool = self._client.get_executor(pure=False)
+
+    def submit(self, function: Callable[..., Result], *args: Any) -> Future[Result]:
+        """Send a job to a worker that is free."""
+        found: Future[Result] = self._pool.submit(function, *args)
+        return found
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the cluster; on an error its workers drop what they have of ours."""
+        self._pool.shutdown(wait=kind is None)
+        self._client.close()
+
+
+def jobs_of(workers: int, cluster: str = "") -> Jobs:
+    """Return jobs on a cluster, if one is named, in `workers` processes, or in this one for 0."""
+    if cluster:
+        return DaskCluster(cluster)
     return LocalProcesses(workers) if workers > 0 else InProcess()

@@ -63,6 +63,7 @@ class Options(BaseModel):
     scales: str | None = None
     rounding: str = DEFAULT_ROUNDING.value
     workers: int = 2
+    cluster: str = ""
     device: str = "cpu"
 
     @property
@@ -121,6 +122,7 @@ class Options(BaseModel):
             seed=self.seed,
             uniform=self.uniform,
             workers=self.workers,
+            cluster=self.cluster,
             plan=self._plan(),
             device=check_device(self.device),
             rounding=self._rounding(),

@@ -130,6 +130,8 @@ class Request:
         Whether uniform allocations are measured beside the result.
     workers : int
         Processes beside this one; 0 runs everything here.
+    cluster : str
+        Address of a Dask scheduler whose workers are used instead, if given.
     device : str
         ``cpu`` or ``cuda``: where networks are trained, calibrated and measured.
     plan : Plan
@@ -155,6 +157,7 @@ class Request:
     seed: int = 0
     uniform: bool = True
     workers: int = 2
+    cluster: str = ""
     device: str = "cpu"
     rounding: Rounding = Rounding.SENSITIVITY
     plan: Plan = field(default_factory=Plan)

@@ -17,7 +17,7 @@ from quant.allocation import ACT_BITS
 from quant.cost import Prices
 from quant.evaluate import accuracy
 from quant.hardware import Candidate, area_limit_um2, pick
-from quant.jobs import Jobs, local_jobs
+from quant.jobs import Jobs, jobs_of
 from quant.journal import Entry, Journal
 from quant.menu import menu_of, most_act_bits
 from quant.methods import choose, leanest
@@ -72,7 +72,8 @@ def _run(request: Request, team: Team) -> bool:
     team.tell(source)
     bench, journal = Workbench(source, team=team), Journal(request.state)
     _print_notes(bench, console)
-    with local_jobs(request.workers) as jobs, SearchProgress(console, request) as progress:
+    chosen = jobs_of(request.workers, request.cluster)
+    with chosen as jobs, SearchProgress(console, request) as progress:
         session = open_session(request, bench, journal, progress)
         if request.pareto is not None:
             met = walk(session, jobs, Console())

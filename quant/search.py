@@ -170,6 +170,9 @@ def main(
     workers: Annotated[
         int, typer.Option(help="processes beside this one", rich_help_panel=RUN)
     ] = 2,
+    cluster: Annotated[
+        str, typer.Option(help="address of a Dask scheduler, instead", rich_help_panel=RUN)
+    ] = "",
     device: Annotated[
         str, typer.Option(help="cpu, cuda, or auto: cuda if there is one", rich_help_panel=RUN)
     ] = "cpu",

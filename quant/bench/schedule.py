@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quant.bench.work import Work, do
-from quant.jobs import Jobs, local_jobs
+from quant.jobs import Jobs, jobs_of
 
 Record = dict[str, Any]
 Report = Callable[[Work, Record | None, str], None]
@@ -48,7 +48,9 @@ class Pace:
         return [(cell.model, cell.trains, cell.way), (cell.model, cell.trains, "")]
 
 
-def run_all(works: Sequence[Work], *, workers: int, pace: Pace, report: Report) -> int:
+def run_all(
+    works: Sequence[Work], *, workers: int, cluster: str = "", pace: Pace, report: Report
+) -> int:
     """Run cells in order; returns how many were not started for want of time.
 
     A cell that fails is reported and does not stop the others, nor does a process that dies.
@@ -58,6 +60,8 @@ def run_all(works: Sequence[Work], *, workers: int, pace: Pace, report: Report) 
     works : sequence of Work
     workers : int
         Processes; 0 runs all in this one.
+    cluster : str
+        Address of a Dask scheduler, which is used instead if given.
     pace : Pace
         Deadline.
     report : callable
@@ -65,17 +69,17 @@ def run_all(works: Sequence[Work], *, workers: int, pace: Pace, report: Report) 
     """
     waiting = deque(works)
     while waiting and pace.fits(waiting[0]):
-        with local_jobs(workers) as jobs:
-            _drain(jobs, waiting, max(1, workers), pace, report)
+        with jobs_of(workers, cluster) as jobs:
+            _drain(jobs, waiting, pace, report)
     return len(waiting)
 
 
-def _drain(jobs: Jobs, waiting: deque[Work], slots: int, pace: Pace, report: Report) -> None:
+def _drain(jobs: Jobs, waiting: deque[Work], pace: Pace, report: Report) -> None:
     """Run what is waiting, until nothing is left that fits, or a process has died."""
     running: dict[Future[Record], Work] = {}
     broken = False
     while True:
-        while waiting and not broken and len(running) < slots and pace.fits(waiting[0]):
+        while waiting and not broken and len(running) < jobs.slots and pace.fits(waiting[0]):
             work = waiting.popleft()
             running[jobs.submit(do, work)] = work
         if not running:

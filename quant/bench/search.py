@@ -52,6 +52,7 @@ def main(
         str, typer.Option(help="parts of a cell, the one that varies least first")
     ] = ",".join(ORDERS),
     workers: Annotated[int, typer.Option(help="processes; 0 runs all in this one")] = 2,
+    cluster: Annotated[str, typer.Option(help="address of a Dask scheduler, instead")] = "",
     minutes: Annotated[
         float, typer.Option(help="start no cell that would end later; 0: no limit")
     ] = 0.0,
@@ -81,6 +82,7 @@ def main(
             report=report,
             command=command,
             workers=workers,
+            cluster=cluster,
             seconds=60 * minutes or None,
             dry=dry,
             run=not report_only,
@@ -103,6 +105,7 @@ def bench(
     report: Path,
     command: str,
     workers: int = 0,
+    cluster: str = "",
     seconds: float | None = None,
     dry: bool = False,
     run: bool = True,
@@ -123,6 +126,8 @@ def bench(
         The command line, for the summary.
     workers : int
         Processes; 0 runs all in this one.
+    cluster : str
+        Address of a Dask scheduler, which is used instead if given.
     seconds : float, optional
         Start no cell that is expected to end later.
     dry : bool
@@ -143,7 +148,7 @@ def bench(
     if run:
         log = _Log(len(waiting), began)
         pace = Pace(deadline=None if seconds is None else began + seconds)
-        left = run_all(waiting, workers=workers, pace=pace, report=log)
+        left = run_all(waiting, workers=workers, cluster=cluster, pace=pace, report=log)
         failed = log.failed
     records = {cell: r for cell in whole if (r := needed[cell].known()) is not None}
     write_summary(records, wanted=len(whole), report=report, command=command)
