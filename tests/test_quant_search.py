@@ -145,6 +145,7 @@ def test_a_whole_search_meets_its_targets_and_writes_all_files(
     assert found.exit_code == 0
     assert "targets met" in found.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.yaml",
         "float.safetensors",
         "folded.safetensors",
         "integer",
@@ -441,6 +442,7 @@ def test_a_front_is_walked_in_one_run(options: list[str], tmp_path: Path) -> Non
     found = search(*options, *more, "--max-drop", "0.9", "--out", str(tmp_path))
     assert found.exit_code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.yaml",
         "front.csv",
         "front.json",
         "front.png",
