@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hw.precision import WeightMode
+from quant.batches import at_once
 from quant.device import device_of
 from quant.quant_layer import Start
 from quant.quant_network import QuantNetwork
@@ -57,7 +58,8 @@ def logit_divergence(
                 }
         return found
 
-    threads = threads_for(quantised)
+    large = at_once(tuple(images.shape[1:]), len(images)) < len(images)  # memory for one run
+    threads = 1 if large else threads_for(quantised)
     found = in_threads(probe, quantised, [list(choices)[i::threads] for i in range(threads)])
     return {name: found[i % threads][name] for i, name in enumerate(choices)}
 

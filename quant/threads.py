@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import os
 import pickle
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -26,9 +28,13 @@ Result = TypeVar("Result")
 
 
 def threads_for(module: nn.Module) -> int:
-    """How many threads a network's forward runs are worth: 1 on an accelerator."""
-    on_cpu = device_of(module).type == "cpu"
-    return max(1, min(MOST_THREADS, cores())) if on_cpu else 1
+    """How many threads a network's forward runs are worth.
+
+    One on an accelerator, and where forward hooks would still write to the network that was copied.
+    """
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+    alone = hooked or device_of(module).type != "cpu"
+    return 1 if alone else max(1, min(MOST_THREADS, cores()))
 
 
 def cores() -> int:
@@ -54,8 +60,27 @@ def in_threads(
         torch.set_num_threads(inner)  # a new thread would have as many as there are cores
         return work(copied, part)
 
-    with ThreadPoolExecutor(len(parts)) as pool:
+    with ThreadPoolExecutor(len(parts)) as pool, _stopping(copies):
         return list(pool.map(run, copies, parts))
+
+
+@contextmanager
+def _stopping(copies: Sequence[nn.Module]) -> Iterator[None]:
+    """Let Ctrl-C end the threads at their next operation, not when all is done."""
+    over = threading.Event()
+
+    def check(*_: object) -> None:
+        if over.is_set():
+            raise RuntimeError("the main thread was interrupted")
+
+    for copied in copies:
+        for module in copied.modules():
+            module.register_forward_pre_hook(check)
+    try:
+        yield
+    except BaseException:
+        over.set()
+        raise
 
 
 def _copies(module: Module, count: int) -> list[Module]:

@@ -176,9 +176,10 @@ class Workbench:
         fit_activations(quantised, self.train_set, seed=seed)
 
     def act_ranges(self, quantised: QuantNetwork, bits: int, *, seed: int) -> dict[str, ActRange]:
-        """Return the ranges that activations would have, by tensor, all at as many bits."""
+        """Return the ranges that activations would have, by tensor, all but the image at `bits`."""
         probe = copy.deepcopy(quantised)
-        probe.set_acts(dict.fromkeys(probe.act_quantizers, bits))
+        fixed = {t: n for t, n in probe.acts.items() if probe.act_quantizer(t).fixed}
+        probe.set_acts(dict.fromkeys(probe.act_quantizers, bits) | fixed)
         fit_activations(probe, self.train_set, seed=seed)
         ranges = {tensor: probe.act_quantizer(tensor).range for tensor in probe.act_quantizers}
         return {tensor: found for tensor, found in ranges.items() if found is not None}

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from hw.config import ArrayConfig
 from hw.precision import WeightMode
-from quant.calibrate import fit_activations
+from quant.calibrate import clip, fit_activations
 from quant.files import save_tensors
 from quant.jobs import InProcess, LocalProcesses
 from quant.models import build
@@ -310,6 +310,20 @@ def test_networks_start_from_optimised_weights_unless_rounded(data: Path, weight
             fit_activations(plain, bench.train_set)
             assert (quantised(x) - expected).norm() < (plain(x) - expected).norm()
     assert found[Rounding.SENSITIVITY] > found[Rounding.NEAREST]
+
+
+def test_ranges_of_fewer_bits_are_those_of_the_whole_image(data: Path, weights: Path) -> None:
+    bench = Workbench(Source(model="resnet8", weights=weights, data=data))
+    quantised = bench.rounded({n.name: WeightMode.W8 for n in bench.network.layers}, seed=0)
+    ranges = bench.act_ranges(quantised, 4, seed=0)
+    (image,) = bench.network.images
+    assert ranges[image].bits == 8
+    assert {found.bits for tensor, found in ranges.items() if tensor != image} == {4}
+    fit_activations(quantised, bench.train_set, percentile=clip(4))
+    for tensor, found in ranges.items():
+        eight = quantised.act_quantizer(tensor).range
+        assert eight is not None
+        assert found.scale * found.largest == pytest.approx(eight.scale * 255, rel=1e-5)
 
 
 def refused(*options: str) -> str:

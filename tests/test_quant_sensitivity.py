@@ -1,5 +1,7 @@
 """Sensitivities against what they are defined as, on a network small enough to differentiate."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -168,3 +170,34 @@ def test_a_network_that_cannot_be_copied_takes_all_parts_itself() -> None:
     session = Session()
     found = in_threads(lambda module, part: (module, part), session, [1, 2])
     assert found == [(session, 1), (session, 2)]
+
+
+def test_threads_end_soon_when_the_main_one_is_interrupted() -> None:
+    class Slow(nn.Module):
+        def forward(self, x: float) -> float:
+            time.sleep(x)
+            return x
+
+    runs: list[int] = []
+
+    def work(module: nn.Module, part: int) -> None:
+        if part == 0:
+            raise KeyboardInterrupt
+        for _ in range(1000):
+            module(0.01)
+            runs.append(part)
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(work, Slow(), [0, 1])
+    assert len(runs) < 500
+
+
+def test_a_network_with_hooks_stays_in_one_thread(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    assert threads_for(network.module) == 2
+    handle = network.module.get_submodule("first").register_forward_hook(lambda *_: None)
+    assert threads_for(network.module) == 1
+    handle.remove()
+    assert threads_for(network.module) == 2

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 
@@ -69,5 +68,4 @@ def write(folder: Path, *, train: int = 1000, test: int = 500) -> None:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
     write(Path(sys.argv[1]))

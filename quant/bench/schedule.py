@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,7 +86,7 @@ def _drain(jobs: Jobs, waiting: deque[Work], pace: Pace, report: Report) -> None
             return
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            work, error = running.pop(future), future.exception()
+            work, error = running.pop(future), _error_of(future)
             broken = broken or isinstance(error, BrokenExecutor)
             if error is None:
                 record = future.result()
@@ -94,3 +94,10 @@ def _drain(jobs: Jobs, waiting: deque[Work], pace: Pace, report: Report) -> None
                 report(work, record, "")
             else:
                 report(work, None, f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _error_of(future: Future[Record]) -> BaseException | None:
+    try:
+        return future.exception()
+    except CancelledError as error:  # a cluster has dropped it
+        return error

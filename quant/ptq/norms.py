@@ -16,6 +16,8 @@ from quant.quant_network import QuantNetwork
 from quant.quantizer import per_channel
 
 BATCH = 128
+MOST_GAIN = 16.0
+_LEAST_VARIANCE = 1e-12
 
 
 class Moments:
@@ -41,7 +43,7 @@ class Moments:
         count = y.numel() // y.shape[1]
         self.count += count
         self._sum += count * mean.double()
-        self._squares += count * (variance + mean.square()).double()
+        self._squares += count * (variance.double() + mean.double().square())
         return mean, variance
 
     @property
@@ -150,9 +152,13 @@ def follow_float(quantised: QuantNetwork, wanted: FloatMoments) -> None:
 
 
 def gain_between(wanted: Tensor, found: Tensor) -> Tensor:
-    """Ratio of deviations of two variances, float [M]; 1 for a channel without any."""
-    alive = (found > 0) & (wanted > 0)
-    return torch.where(alive, wanted / found.clamp_min(1e-30), 1.0).sqrt()
+    """Ratio of deviations of two variances, float [M]; 1 for a channel that hardly moves.
+
+    Within `MOST_GAIN`: a few images tell nothing of a channel that nearly never moves.
+    """
+    alive = torch.minimum(found, wanted) > _LEAST_VARIANCE
+    gain = torch.where(alive, wanted / found.clamp_min(_LEAST_VARIANCE), 1.0).sqrt()
+    return gain.clamp(1 / MOST_GAIN, MOST_GAIN)
 
 
 @torch.no_grad()
