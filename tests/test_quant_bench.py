@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from quant.bench.summary import against, mended, phases, summarise, taus, verdic
 from quant.bench.work import Setup, Work, works
 from quant.errors import QuantError
 from quant.files import save_tensors
+from quant.jobs import InProcess
 from quant.models import build
 from quant.workbench import Source, Workbench
 
@@ -162,6 +164,34 @@ def test_a_failed_cell_is_reported_and_the_others_are_kept(
     assert status == 0
     assert capsys.readouterr().out.splitlines()[0] == "2 cells, 2 different, 1 to run"
     assert document["cells_done"] == 2
+
+
+def test_a_cell_that_a_cluster_dropped_is_reported_and_the_others_run(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dropping(InProcess):
+        def submit(self, function: Any, *args: Any) -> Future[Any]:
+            work = args[0]
+            if work.cell.way != "uniform 2":
+                return super().submit(function, *args)
+            dropped: Future[Any] = Future()
+            dropped.cancel()
+            dropped.set_running_or_notify_cancel()
+            return dropped
+
+    monkeypatch.setattr(schedule, "jobs_of", lambda workers, cluster: Dropping())
+    monkeypatch.setattr(schedule, "do", lambda work: {"seconds": 1.0})
+    needed = works([cell("uniform 2", bits=None), cell("uniform 4", bits=None)], setup)
+    told: dict[str, str] = {}
+    left = schedule.run_all(
+        list(needed.values()),
+        workers=2,
+        pace=Pace(),
+        report=lambda work, record, reason: told.update({work.cell.way: reason}),
+    )
+    assert left == 0
+    assert told["uniform 2"].startswith("CancelledError")
+    assert told["uniform 4"] == ""
 
 
 def test_a_failed_cell_makes_the_exit_status_1(

@@ -215,16 +215,21 @@ def test_the_benchmark_measures_every_cell_and_resumes(
         folder=tmp_path / "steps",
     )
     found = large.measured(task)
-    assert [(cell["method"], cell["bits"]) for cell in found["cells"]] == list(large.CELLS)
+    kinds = [(cell["method"], cell["bits"], cell["calibration"]) for cell in found["cells"]]
+    assert kinds == list(large.CELLS)
     assert found["calibration"] == 12
     assert found["held_out"] == {"test": 10}
     assert found["layers"] == 11
-    w8 = {cell["method"]: cell for cell in found["cells"] if cell["bits"] == 8}
-    w4 = {cell["method"]: cell for cell in found["cells"] if cell["bits"] == 4}
-    for method, cell in w8.items():
-        assert cell["sqnr_db"] > w4[method]["sqnr_db"] + 3
+    by = {(cell["bits"], cell["method"], cell["calibration"]): cell for cell in found["cells"]}
+    for method in ("nearest", "act-order", "sensitivity"):
+        cell, fewer = by[8, method, "min-max"], by[4, method, "min-max"]
+        assert cell["sqnr_db"] > fewer["sqnr_db"] + 3
         assert cell["labelled"] == 10
-    (tmp_path / "steps/large-mobilenet-v2-w4-nearest.safetensors").unlink()
+    ranges = {
+        c["sqnr_db"] for c in found["cells"] if c["bits"] == 8 and c["method"] == "sensitivity"
+    }
+    assert len(ranges) > 2
+    (tmp_path / "steps/large-mobilenet-v2-w4-nearest-min-max.safetensors").unlink()
     again = large.measured(task)
     seconds = ("solve_seconds", "statistics_seconds", "calibrate_seconds", "peak_bytes")
     for a, b in zip(found["cells"], again["cells"], strict=True):
@@ -241,7 +246,7 @@ def test_the_benchmark_measures_every_cell_and_resumes(
         "networks": [again],
     }
     text = markdown(json.loads(json.dumps(document)))
-    assert text.count("| W4A8 |") == text.count("| W8A8 |") == 3
+    assert text.count("| W4A8 |") == text.count("| W8A8 |") == 7
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Sensitivities against what they are defined as, on a network small enough to differentiate."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hw.precision import WeightMode
-from quant import threads
+from quant import probes, threads
 from quant.calibrate import fit_activations
 from quant.curvature import fisher, hessian, hutchinson, perturbation
 from quant.data import ImageSet
@@ -143,6 +144,25 @@ def test_probes_do_not_depend_on_the_number_of_threads(
     assert list(found[2]) == list(NAMES)
     assert right[0] == right[1] == right[2]
     assert 0 < right[0] < 1
+
+
+def test_probes_of_large_images_have_one_copy_of_them_in_memory(
+    network: Network, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantised = QuantNetwork(network, dict.fromkeys(NAMES, WeightMode.W8))
+    fit_activations(quantised, pictures(images), batches=1)
+    parts: list[int] = []
+
+    def counted(work: Any, module: nn.Module, of: list[Any]) -> list[Any]:
+        parts.append(len(of))
+        return in_threads(work, module, of)
+
+    monkeypatch.setattr(probes, "in_threads", counted)
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    found = logit_divergence(quantised, CHOICES, images)
+    monkeypatch.setattr(probes, "at_once", lambda shape, most: most - 1)
+    assert logit_divergence(quantised, CHOICES, images) == found
+    assert parts == [2, 1]
 
 
 def test_threads_take_copies_and_give_results_in_order(network: Network) -> None:

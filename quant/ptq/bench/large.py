@@ -23,7 +23,9 @@ from hw.cli.command import beside, command_app, complain
 from quant.catalogue import PRETRAINED, preprocessing
 from quant.errors import QuantError
 from quant.files import write_bytes, write_json
+from quant.ptq.bench.about import QUANT, code_sha256
 from quant.ptq.bench.photographs import Photographs, default_roots, photographs
+from quant.ptq.ranges import Calibration
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,15 +35,15 @@ if TYPE_CHECKING:
     from quant.journal import Entry
     from quant.ptq.frames import Frame
 
-CELLS = (
-    ("nearest", 8),
-    ("act-order", 8),
-    ("sensitivity", 8),
-    ("nearest", 4),
-    ("act-order", 4),
-    ("sensitivity", 4),
+MIN_MAX = Calibration.MIN_MAX.value
+
+Cell = tuple[str, int, str]
+"""Method, bits of all weights, and how ranges of the 8-bit activations are chosen."""
+
+CELLS: tuple[Cell, ...] = (
+    *((method, bits, MIN_MAX) for bits in (8, 4) for method in ("nearest", "act-order")),
+    *(("sensitivity", bits, way.value) for bits in (8, 4) for way in Calibration),
 )
-"""Method and bits of all weights; activations have 8 bit."""
 
 LIMIT_BYTES = 4 * 1000**3
 PACKAGES = ("numpy", "pillow", "scipy", "torch")
@@ -80,7 +82,8 @@ class Task:
     def asked(self) -> dict[str, Any]:
         """What a step depends on, JSON values."""
         asked = {"model": self.model, "calibration": self.calibration, "held_out": self.held_out}
-        return asked | {"weights": str(self.weights), "data": str(self.data)}
+        code = code_sha256(QUANT.rglob("*.py"))
+        return asked | {"weights": str(self.weights), "data": str(self.data), "code": code}
 
 
 class Bench:
@@ -89,11 +92,11 @@ class Bench:
     Parameters
     ----------
     task : Task
-    cells : sequence of (str, int)
+    cells : list of Cell
         Those that are to be measured, of `CELLS`.
     """
 
-    def __init__(self, task: Task, cells: list[tuple[str, int]]) -> None:
+    def __init__(self, task: Task, cells: list[Cell]) -> None:
         import torch
 
         from quant.models import load
@@ -130,7 +133,7 @@ class Bench:
         return inputs_of(self.calibration, np.arange(len(self.calibration)))
 
     @cached_property
-    def frames(self) -> tuple[dict[tuple[str, int], Frame], dict[tuple[str, int], float], float]:
+    def frames(self) -> tuple[dict[Cell, Frame], dict[Cell, float], float]:
         """Networks of all cells, layers in place, and seconds: of each method, of statistics.
 
         What `python -m quant.ptq` does by default, all cells reading the same statistics.
@@ -142,10 +145,13 @@ class Bench:
         from quant.ptq.solve import solve
 
         names = [layer.name for layer in self.network.layers]
-        recipes = {cell: Recipe(method=Method(cell[0])) for cell in self.cells}
+        recipes = {
+            cell: Recipe(method=Method(cell[0]), calibration=Calibration(cell[2]))
+            for cell in self.cells
+        }
         frames = {
-            (method, bits): frame_of(self.network, dict.fromkeys(names, bits), recipe)
-            for (method, bits), recipe in recipes.items()
+            cell: frame_of(self.network, dict.fromkeys(names, cell[1]), recipe)
+            for cell, recipe in recipes.items()
         }
         seconds, collecting = dict.fromkeys(self.cells, 0.0), 0.0
         for part in in_one_run(self.network, names):
@@ -160,7 +166,7 @@ class Bench:
                     seconds[cell] += found.seconds
         return frames, seconds, collecting
 
-    def measure(self, method: str, bits: int) -> Entry:
+    def measure(self, cell: Cell) -> Entry:
         """Quantise and judge one cell; JSON values.
 
         ``solve_seconds`` is the method's own processor time, ``statistics_seconds`` what all share,
@@ -170,15 +176,14 @@ class Bench:
         from quant.journal import Entry
 
         frames, seconds, collecting = self.frames
-        frame = frames[method, bits]
+        frame = frames[cell]
         start = time.process_time()
         frame.finish(self.images)
         calibrated = time.process_time() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
         values = {
-            "method": method,
-            "bits": bits,
-            "solve_seconds": seconds[method, bits],
+            **dict(zip(("method", "bits", "calibration"), cell, strict=True)),
+            "solve_seconds": seconds[cell],
             "statistics_seconds": collecting,
             "calibrate_seconds": calibrated,
             "peak_bytes": peak,
@@ -243,10 +248,11 @@ def measured(task: Task) -> dict[str, Any]:
     from quant.journal import Journal
 
     journal = Journal(task.folder)
-    names = {cell: f"large-{task.model}-w{cell[1]}-{cell[0]}" for cell in CELLS}
-    rows = {cell: journal.read(name, task.asked) for cell, name in names.items()}
+    names = {cell: f"large-{task.model}-w{cell[1]}-{cell[0]}-{cell[2]}" for cell in CELLS}
+    asked = task.asked
+    rows = {cell: journal.read(name, asked) for cell, name in names.items()}
     missing = [cell for cell, entry in rows.items() if entry is None]
-    about = journal.read(f"large-{task.model}", task.asked)
+    about = journal.read(f"large-{task.model}", asked)
     if missing or about is None:
         from quant.journal import Entry
 
@@ -260,11 +266,11 @@ def measured(task: Task) -> dict[str, Any]:
                 "parameters": sum(p.numel() for p in bench.teacher.parameters()),
             }
         )
-        journal.write(f"large-{task.model}", task.asked, about)
+        journal.write(f"large-{task.model}", asked, about)
         for cell in missing:
-            rows[cell] = found = bench.measure(*cell)
-            journal.write(names[cell], task.asked, found)
-            print(f"{task.model}, W{cell[1]}A8, {cell[0]}: done", file=sys.stderr, flush=True)
+            rows[cell] = found = bench.measure(cell)
+            journal.write(names[cell], asked, found)
+            print(f"{names[cell]}: done", file=sys.stderr, flush=True)
     cells = [dict(entry.values) for entry in rows.values() if entry is not None]
     peak = max(cell["peak_bytes"] for cell in cells)
     return {"model": task.model, **about.values, "peak_bytes": peak, "cells": cells}

@@ -13,7 +13,8 @@ def markdown(document: Mapping[str, Any]) -> str:
         "",
         f"Written by `{document['command']}`; {document['machine']}, one thread a network.",
         "Recipe of `python -m quant.ptq`: all weights W bit per channel, full range, steps fitted; "
-        "activations 8 bit per tensor, min-max; batch norms take up what quantisation changed.",
+        "activations 8 bit per tensor, their ranges as the column says; batch norms take up what "
+        "quantisation changed.",
         "Agreement: share of held-out photographs on which the quantised network's first answer is "
         "the float network's; in brackets its standard error.",
         "SQNR: energy of the float logits over that of the error. Seconds: processor time; the "
@@ -40,14 +41,14 @@ def _network(network: Mapping[str, Any], limit: int) -> list[str]:
         f"{statistics:.0f} s.",
         "",
     ]
-    head = ["weights", "method", *(f"agreement, {kind}" for kind in kinds), "SQNR dB"]
+    head = ["weights", "method", "ranges", *(f"agreement, {kind}" for kind in kinds), "SQNR dB"]
     lines += [
         _line([*head, f"right of {labelled}", "solve s", "norms and ranges s"]),
-        "|---|---|" + "---:|" * (len(kinds) + 4),
+        "|---|---|---|" + "---:|" * (len(kinds) + 4),
     ]
     if labelled:
         best = str(network["cells"][0]["float_right"])
-        lines.append(_line(["float", "", *("" for _ in kinds), "", best, "", ""]))
+        lines.append(_line(["float", "", "", *("" for _ in kinds), "", best, "", ""]))
     lines += [_row(cell, list(kinds)) for cell in network["cells"]]
     sources = [
         f"{s['package']} ({s['registry']}): {s['files']} {s['kind']}"
@@ -68,6 +69,7 @@ def _row(cell: Mapping[str, Any], kinds: list[str]) -> str:
         [
             f"W{cell['bits']}A8",
             cell["method"],
+            cell["calibration"],
             *shares,
             f"{cell['sqnr_db']:.1f}",
             str(cell["right"]) if cell["labelled"] else "-",

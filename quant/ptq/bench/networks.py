@@ -30,7 +30,7 @@ from quant.evaluate import accuracy
 from quant.files import sha256, write_bytes, write_json
 from quant.journal import Entry, Journal
 from quant.models import WEIGHTS_FOLDER
-from quant.ptq.bench.about import about
+from quant.ptq.bench.about import QUANT, about, code_sha256
 from quant.ptq.frames import frame_of
 from quant.ptq.layerwise import Layerwise
 from quant.ptq.network import CALIBRATION_IMAGES, calibration_images, collected
@@ -145,13 +145,14 @@ def measured(
     note : callable
         Told of every cell that was measured.
     """
+    common = {"images": CALIBRATION_IMAGES, "code": code_sha256(QUANT.rglob("*.py"))}
     cells = []
     for seed in SEEDS:
         for model in models:
             weights = sha256(WEIGHTS_FOLDER / f"{model}.safetensors")
             for method, bits, recipe in _ours(seed):
                 name = f"{model}-{seed}-{bits}-{method}".replace(", ", "-").replace(" ", "-")
-                asked = {"recipe": recipe.json(), "weights": weights, "images": CALIBRATION_IMAGES}
+                asked = {**common, "recipe": recipe.json(), "weights": weights}
                 known = journal.read(name, asked)
                 if known is None:
                     known = networks.cell(model, seed, bits, recipe)
