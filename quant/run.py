@@ -67,6 +67,8 @@ def _run(request: Request, team: Team) -> bool:
         device=request.device,
         rounding=request.rounding,
     )
+    if request.cluster:
+        source = source.anywhere()
     console = Console(stderr=True)
     request.out.mkdir(parents=True, exist_ok=True)
     team.tell(source)
@@ -74,7 +76,8 @@ def _run(request: Request, team: Team) -> bool:
     _print_notes(bench, console)
     chosen = jobs_of(request.workers, request.cluster)
     with chosen as jobs, SearchProgress(console, request) as progress:
-        session = open_session(request, bench, journal, progress)
+        shared = jobs if request.cluster else None  # here, threads share the layers' runs
+        session = open_session(request, bench, journal, progress, shared)
         if request.pareto is not None:
             met = walk(session, jobs, Console())
         else:
@@ -89,9 +92,16 @@ def _run(request: Request, team: Team) -> bool:
 
 
 def open_session(
-    request: Request, bench: Workbench, journal: Journal, progress: SearchProgress
+    request: Request,
+    bench: Workbench,
+    journal: Journal,
+    progress: SearchProgress,
+    jobs: Jobs | None = None,
 ) -> Session:
-    """Measure the float network, price it on every table, and pick the hardware."""
+    """Measure the float network, price it on every table, and pick the hardware.
+
+    Sensitivities are measured by `jobs`, if given.
+    """
     validation = journal.step(
         "float",
         {},
@@ -121,6 +131,7 @@ def open_session(
         float_validation=validation,
         journal=journal,
         progress=progress,
+        jobs=jobs,
     )
 
 

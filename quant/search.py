@@ -21,7 +21,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,6 +54,9 @@ EXAMPLES = (
 )
 
 Text = str | None
+
+WHERE = {"--workers": "workers", "--cluster": "cluster"}
+"""Options that no result depends on, so that a resumed search may have others."""
 
 
 class _TerminatedError(BaseException):
@@ -178,7 +181,10 @@ def main(
     ] = "cpu",
     resume: Annotated[
         Path | None,
-        typer.Option(help="folder of a stopped search; takes all its options", rich_help_panel=RUN),
+        typer.Option(
+            help="folder of a stopped search; only --workers and --cluster may differ",
+            rich_help_panel=RUN,
+        ),
     ] = None,
 ) -> None:
     """Find the bits of every layer within budgets for accuracy and resources."""
@@ -192,9 +198,9 @@ def main(
             command = shlex.join([*started_by(launched()[1]), "quant.search", *sys.argv[1:]])
             folder = options.folder
         else:
-            _refuse_others(context)
+            elsewhere = _where(context)
             options, command = load_options(resume / "state" / REQUEST)
-            options = options.model_copy(update={"out": resume})
+            options = options.model_copy(update={"out": resume, **elsewhere})
         request = options.request(command=command)
         images = open_data(request.data, request.model)
         images.check_test_length()
@@ -276,13 +282,16 @@ def _note_request(request: Request, options: Options, *, resumed: bool) -> None:
     write_json(path, document)
 
 
-def _refuse_others(context: typer.Context) -> None:
-    others = given_options(context, but="resume")
+def _where(context: typer.Context) -> dict[str, Any]:
+    """Return those of the options beside ``--resume`` that say where jobs run; refuse others."""
+    given = given_options(context, but="resume")
+    others = [option for option in given if option not in WHERE]
     if others:
         raise QuantError(
-            f"resume must come alone, since it takes all options of the search, not with "
-            f"{', '.join(others)}"
+            f"resume must come alone or with {' and '.join(WHERE)}, since it takes all other "
+            f"options of the search, not with {', '.join(others)}"
         )
+    return {WHERE[option]: context.params[WHERE[option]] for option in given}
 
 
 def _on_terminate(number: int, frame: object) -> None:

@@ -14,13 +14,20 @@ from quant.allocation import ACT_BITS, Acts, Bits
 from quant.best import BestSoFar
 from quant.divergence import scores
 from quant.hardware import Candidate
+from quant.jobs import Jobs
 from quant.journal import Entry, Journal
 from quant.milp import ActSensitivity, Sensitivity, exact
 from quant.progress import SearchProgress
 from quant.qat import QatSettings
 from quant.quant_network import QuantNetwork
 from quant.request import Request
-from quant.sensitivity import Measure, act_sensitivities, sensitivities
+from quant.sensitivity import (
+    Measure,
+    act_sensitivities,
+    sensitivities,
+    shared_act_sensitivities,
+    shared_sensitivities,
+)
 from quant.visits import OutOfStepsError, Visit
 from quant.workbench import Workbench
 
@@ -46,6 +53,8 @@ class Session:
         Steps that are done.
     progress : SearchProgress
         Told of every step.
+    jobs : Jobs, optional
+        Where sensitivities are measured, if not here.
     """
 
     def __init__(
@@ -57,6 +66,7 @@ class Session:
         float_validation: float,
         journal: Journal,
         progress: SearchProgress,
+        jobs: Jobs | None = None,
     ) -> None:
         self.request = request
         self.bench = bench
@@ -64,6 +74,7 @@ class Session:
         self.menu = hardware.menu
         self.journal = journal
         self.progress = progress
+        self.jobs = jobs
         self.steps_left = request.plan.total_steps
         self.visits: list[Visit] = []
         self.final_visits: list[Visit] = []
@@ -185,7 +196,14 @@ class Session:
         seed, most = self.request.seed, self.modes[-1]
 
         def compute() -> Entry:
-            found = sensitivities(measure, self.bench, self.menu, most, seed=seed)
+            menu, bench = self.menu, self.bench
+            found: Sensitivity
+            if self.jobs is None:
+                found = sensitivities(measure, bench, menu, most, seed=seed)
+            else:
+                found = shared_sensitivities(
+                    self.jobs, measure, bench.source, menu, most, seed=seed
+                )
             by_name = {n: {str(m.bits): v for m, v in by.items()} for n, by in found.items()}
             return Entry(values=by_name)
 
@@ -207,7 +225,11 @@ class Session:
         seed, most = self.request.seed, self.modes[-1]
 
         def compute() -> Entry:
-            found = act_sensitivities(self.bench, self.menu, most, seed=seed)
+            menu, bench = self.menu, self.bench
+            if self.jobs is None:
+                found = act_sensitivities(bench, menu, most, seed=seed)
+            else:
+                found = shared_act_sensitivities(self.jobs, bench.source, menu, most, seed=seed)
             by_name = {t: {str(bits): v for bits, v in by.items()} for t, by in found.items()}
             return Entry(values=by_name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,16 @@ class Source:
     data: Path
     device: str = "cpu"
     rounding: Rounding = Rounding.NEAREST
+
+    def anywhere(self) -> Source:
+        """Return the same with absolute paths, for processes that work in other folders."""
+        files = Path(self.model).is_file()  # an ONNX file
+        return replace(
+            self,
+            model=str(Path(self.model).absolute()) if files else self.model,
+            weights=None if self.weights is None else self.weights.absolute(),
+            data=self.data.absolute() if self.data.exists() else self.data,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,14 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import save_file
 from typer import Typer
 from typer.testing import CliRunner
 
 import quant.search
+from hw.precision import WeightMode
 from quant.errors import QuantError
-from quant.jobs import DaskCluster
+from quant.jobs import DaskCluster, InProcess
+from quant.journal import Journal
 from quant.models import build
+from quant.options import Options
+from quant.progress import SearchProgress
+from quant.request import Request
+from quant.run import open_session
+from quant.sensitivity import Measure
+from quant.workbench import Source, Workbench
 
 distributed = pytest.importorskip("distributed")
 torch.set_num_threads(1)
@@ -87,6 +96,82 @@ def test_a_front_is_the_same_although_a_worker_is_killed(
             killer.join()
     assert killed, "a worker was killed while it had a job"
     assert found == expected
+
+
+class ThreeAtATime(InProcess):
+    slots = 3
+
+
+def test_probes_in_several_jobs_are_those_of_one(options: list[str], tmp_path: Path) -> None:
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    request = Options(
+        data=Path(given["--data"]),
+        weights=Path(given["--weights"]),
+        max_bops="0.2",
+        act_bits="8,4",
+        method="auto",
+        ptq_only=True,
+        out=tmp_path,
+    ).request(command="")
+    source = Source(
+        model=request.model,
+        weights=request.weights,
+        data=request.data,
+        rounding=request.rounding,
+    )
+    found = []
+    for name, jobs in (("here", None), ("jobs", ThreeAtATime())):
+        journal = Journal(tmp_path / name)
+        with SearchProgress(Console(quiet=True), request) as progress:
+            session = open_session(request, Workbench(source), journal, progress, jobs)
+            measures = [session.sensitivity(m) for m in (Measure.LOGIT_KL, Measure.HESSIAN)]
+            found.append((measures, session.act_sensitivity()))
+    here, there = found
+    assert here == there
+    assert [list(measure) for measure in here[0]] == [list(measure) for measure in there[0]]
+    assert list(here[1]) == list(there[1])
+    assert any(by[WeightMode.W2] > 0 for by in here[0][0].values())
+    assert any(by[4] > 0 for by in here[1].values())
+
+
+def test_files_of_a_source_are_found_from_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.onnx").write_bytes(b"")
+    (tmp_path / "data").mkdir()
+    own = Source(model="net.onnx", weights=Path("w.safetensors"), data=Path("data")).anywhere()
+    assert own.model == str(tmp_path / "net.onnx")
+    assert own.weights == tmp_path / "w.safetensors"
+    assert own.data == tmp_path / "data"
+    named = Source(model="resnet8", weights=None, data=Path("module:factory"))
+    assert named.anywhere() == named
+
+
+def test_a_resumed_search_may_run_elsewhere(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(request: Request) -> bool:
+        raise KeyboardInterrupt
+
+    app = Typer()
+    app.command()(quant.search.main)
+    with monkeypatch.context() as patched:
+        patched.setattr("quant.run.run", stop)
+        found = CliRunner().invoke(app, [*options, "--workers", "0", "--out", str(tmp_path)])
+    assert found.exit_code == 130
+    asked: list[Request] = []
+
+    def note(request: Request) -> bool:
+        asked.append(request)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("quant.run.run", note)
+    resume = ["--resume", str(tmp_path)]
+    for more in ([], ["--workers", "3"], ["--cluster", "tcp://somewhere"]):
+        CliRunner().invoke(app, [*resume, *more])
+    assert [(r.workers, r.cluster) for r in asked] == [(0, ""), (3, ""), (0, "tcp://somewhere")]
+    assert {r.points for r in asked} == {2}
 
 
 def test_workers_of_several_threads_are_refused() -> None:

@@ -341,8 +341,8 @@ def refused(*given: str) -> str:
 
 def test_resuming_takes_no_other_options(tmp_path: Path) -> None:
     assert refused("--resume", str(tmp_path), "--seed", "1", "--max-size", "0.5") == (
-        "resume must come alone, since it takes all options of the search, not with --max-size, "
-        "--seed"
+        "resume must come alone or with --workers and --cluster, since it takes all other options "
+        "of the search, not with --max-size, --seed"
     )
 
 
