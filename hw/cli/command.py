@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from hw.cli.commands import owners
 from hw.cli.config_file import ConfigError, read_config, write_config
 from hw.cli.keys import AS_JSON, CONFIG_FILE, QUIET, Key, keys_of
 from hw.cli.output import BAD_INPUT, Mode, shown
+from hw.cli.usage import UsageError, complain_of_usage
 
 CONFIG_NAME = "config.yaml"
 SHARED_PANEL = "Configuration and output"
@@ -38,6 +40,20 @@ class _Source:
 
 
 _source: ContextVar[_Source | None] = ContextVar("_source", default=None)
+
+
+class _Command(TyperCommand):
+    """A command whose usage errors are one line."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Parse arguments."""
+        try:
+            return super().make_context(info_name, args, parent=parent, **extra)
+        except UsageError as error:
+            complain_of_usage(error)
+            raise typer.Exit(BAD_INPUT) from None
 
 
 def beside(output: str) -> Place:
@@ -87,7 +103,7 @@ def command_app(
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     epilog = "\n\n".join(("Examples:", *examples)) if examples else None
-    app.command(epilog=epilog)(_wrapped(main, name=name, place=place, tells=tells))
+    app.command(cls=_Command, epilog=epilog)(_wrapped(main, name=name, place=place, tells=tells))
     return app
 
 

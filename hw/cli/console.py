@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from hw.cli.commands import ENTRIES, Entry
 from hw.cli.output import BAD_INPUT
+from hw.cli.usage import UsageError, complain_of_usage
 
 NAME = "sigmaquant"
 EXAMPLES = (
@@ -49,6 +50,18 @@ class _Lazy(TyperCommand):
         return command.make_context(info_name, args, parent=parent, **extra)
 
 
+class _Group(TyperGroup):
+    """A group whose usage errors are one line."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is asked for."""
+        try:
+            return super().resolve_command(ctx, args)
+        except UsageError as error:
+            complain_of_usage(error)
+            raise typer.Exit(BAD_INPUT) from None
+
+
 def _version(asked: bool) -> None:
     if asked:
         print(f"{NAME} {metadata.version(NAME)}")
@@ -71,6 +84,7 @@ def _bench() -> None: ...
 
 def _group(callback: Any, *, epilog: str | None = None, completion: bool = False) -> TyperGroup:
     app = typer.Typer(
+        cls=_Group,
         add_completion=completion,
         pretty_exceptions_enable=False,
         no_args_is_help=True,
