@@ -114,6 +114,18 @@ def test_a_lone_outlier_is_clipped(calibration: Calibration) -> None:
     assert act_range([values], Calibration.MIN_MAX, 8).high == pytest.approx(20)
 
 
+def test_what_relu6_leaves_at_both_ends_is_not_clipped_for_its_zeros() -> None:
+    random = np.random.default_rng(1)
+    inside = np.abs(random.normal(scale=2.5, size=20_000)).clip(0, 6)
+    values = np.concatenate([np.zeros(60_000), inside, np.full(1000, 6.0)]).astype(np.float32)
+    assert act_range([values], Calibration.ENTROPY, 8).high > 5.5
+
+
+def test_a_sample_of_zeros_does_not_tell_how_much_to_clip() -> None:
+    found = act_range([np.zeros(5, np.float32)], Calibration.ENTROPY, 8, ends=[(-1.0, 5.0)])
+    assert found == ActGrid.of(-1.0, 5.0, 8)
+
+
 @pytest.mark.parametrize("calibration", Calibration, ids=lambda calibration: calibration.value)
 def test_a_tensor_of_zeros_gets_a_grid(calibration: Calibration) -> None:
     grid = act_range([np.zeros(5, np.float32)], calibration, 4)

@@ -114,7 +114,7 @@ def act_range(
             float(np.percentile(values, share, method="nearest"))
             for share in (100 - PERCENTILE, PERCENTILE)
         )
-    elif high > low and calibration in (Calibration.MSE, Calibration.ENTROPY):
+    elif values.any() and calibration in (Calibration.MSE, Calibration.ENTROPY):
         grids = [ActGrid.of(low * share, high * share, bits) for share in SHARES]
         by_squares = calibration is Calibration.MSE
         return min(grids, key=_squared_error(values) if by_squares else _divergence(values))
@@ -137,9 +137,13 @@ def _squared_error(values: Values) -> Callable[[ActGrid], float]:
 
 
 def _divergence(values: Values) -> Callable[[ActGrid], float]:
-    """KL divergence of a grid's histogram of the values from the histogram of the clipped ones."""
+    """KL divergence of a grid's histogram of the values from the histogram of the clipped ones.
+
+    Without zeros, which every grid has: of the many that ReLU leaves a grid would be blamed that
+    spreads them over all the bins that it rounds to 0, which rewards any clipping.
+    """
     ends = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-    counts, borders = np.histogram(values, bins=BINS, range=ends)
+    counts, borders = np.histogram(values[values != 0], bins=BINS, range=ends)
     middles = (borders[1:] + borders[:-1]) / 2
 
     def loss(grid: ActGrid) -> float:
