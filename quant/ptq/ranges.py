@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from quant.calibrate import clip
+
 Values = NDArray[np.float32]
 Ends = tuple[float, float]
 
-PERCENTILE = 99.9
+MOST_PERCENTILE = 99.99
 DECAY = 0.9
 """Weight of the past in the moving average."""
 
@@ -94,10 +96,11 @@ def act_range(
         Values of each observed batch, or a sample of them, in order; none empty.
     calibration : Calibration
         ``min-max``: of all values; ``moving-average``: of the batches' minima and maxima, the past
-        weighted by `DECAY` (arXiv 1806.08342, section 3.1.1); ``percentile``: between the
-        `PERCENTILE` and what it leaves below; ``mse``: the part of the whole range of least squared
-        error; ``entropy``: that of least divergence of the quantised histogram from the clipped
-        one, after TensorRT's calibration (Migacz, GTC 2017). Parts shrink both ends alike: ours.
+        weighted by `DECAY` (arXiv 1806.08342, section 3.1.1); ``percentile``: between that of
+        `quant.calibrate.clip`, at most `MOST_PERCENTILE`, and what it leaves below; ``mse``: the
+        part of the whole range of least squared error; ``entropy``: that of least divergence of the
+        quantised histogram from the clipped one, after TensorRT's calibration (Migacz, GTC 2017).
+        Parts shrink both ends alike: ours.
     bits : int
         Width.
     ends : sequence of (float, float), optional
@@ -110,9 +113,9 @@ def act_range(
     if calibration is Calibration.MOVING_AVERAGE:
         low, high = (_averaged(end) for end in zip(*ends, strict=True))
     elif calibration is Calibration.PERCENTILE:
+        most = min(clip(bits), MOST_PERCENTILE)
         low, high = (
-            float(np.percentile(values, share, method="nearest"))
-            for share in (100 - PERCENTILE, PERCENTILE)
+            float(np.percentile(values, share, method="nearest")) for share in (100 - most, most)
         )
     elif values.any() and calibration in (Calibration.MSE, Calibration.ENTROPY):
         grids = [ActGrid.of(low * share, high * share, bits) for share in SHARES]
