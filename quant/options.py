@@ -26,6 +26,9 @@ from synth.table import CostTable
 DEFAULT_TABLE = Path(__file__).parent.parent / "synth" / "tables" / "nangate45-default.json"
 DEFAULT_SIZE = "0.4"
 """Limit of the size where no other resource is limited."""
+POINTS = 8
+"""Of a front, by default."""
+MOST_SEED = (1 << 32) - 1
 DEFAULT_SCALES = Scales.MIN_MAX
 DEFAULT_ROUNDING = Rounding.SENSITIVITY
 SENSITIVITIES = ("kl", "logit-kl", "hessian", "fisher")
@@ -50,7 +53,7 @@ class Options(BaseModel):
     map: Path | None = None
     ptq_only: bool = False
     pareto: str | None = None
-    points: int = 8
+    points: int | None = None
     modes: str | None = None
     first_last: str = "free"
     act_bits: str | None = None
@@ -69,7 +72,24 @@ class Options(BaseModel):
     @property
     def folder(self) -> Path:
         """Folder to write into."""
-        return self.out or Path("runs") / f"{file_name(self.model)}-seed{self.seed}"
+        kind = "" if self.pareto is None else "-front"
+        return self.out or Path("runs") / f"{file_name(self.model)}{kind}-seed{self.seed}"
+
+    def effective(self) -> dict[str, Any]:
+        """Return the options with what they imply filled in, except what a cost table implies."""
+        values = self.model_dump()
+        values["data"] = self.data or default_folder()
+        if self.pareto is None and self.map is None:
+            values["method"] = self._method().value
+        if values["method"] == Method.MILP.value:
+            values["sensitivity"] = self._sensitivity()
+        if self.pareto is not None:
+            values["points"] = self.points or POINTS
+        if not self.ptq_only:
+            values["scales"] = self.scales or DEFAULT_SCALES.value
+        if self._limits().keys() == {Resource.SIZE}:
+            values["max_size"] = self.max_size or DEFAULT_SIZE
+        return values
 
     def request(self, *, command: str) -> Request:
         """Check all options.
@@ -85,6 +105,11 @@ class Options(BaseModel):
             One line on the first option that is wrong.
         """
         check_model(self.model)
+        check_seed(self.seed)
+        if self.weights is not None and not self.weights.is_file():
+            raise QuantError(
+                f"{self.weights}: weights must be a file, and there is none of this name"
+            )
         tables = tuple((path, CostTable.load(path)) for path in self.cost_table)
         bits, acts = (None, {}) if self.map is None else read_map(self.map)
         policy = Policy(
@@ -117,7 +142,7 @@ class Options(BaseModel):
             bits=bits,
             acts=acts,
             pareto=self._pareto(),
-            points=self.points,
+            points=self.points or POINTS,
             weights=self.weights,
             seed=self.seed,
             uniform=self.uniform,
@@ -194,15 +219,23 @@ class Options(BaseModel):
 
     def _pareto(self) -> Resource | None:
         if self.pareto is None:
+            if self.points is not None:
+                raise QuantError(f"points must come with pareto, not {self.points} alone")
             return None
         known = [resource.value for resource in FRONTS]
         if self.pareto not in known:
             raise QuantError(f"pareto must be one of {', '.join(known)}, not {self.pareto}")
         if self.method is not None or self.map is not None:
             raise QuantError("pareto must come without --method and --map: it is a method itself")
-        if self.points < 2:
+        if self.points is not None and self.points < 2:
             raise QuantError(f"points must be at least 2, not {self.points}")
         return Resource(self.pareto)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that not every generator takes; one line."""
+    if not 0 <= seed <= MOST_SEED:
+        raise QuantError(f"seed must be from 0 to {MOST_SEED}, not {seed}")
 
 
 def read_map(path: Path) -> tuple[dict[str, WeightMode], dict[str, int]]:

@@ -55,7 +55,7 @@ EXAMPLES = 16
 """Test images that go with an integer network, for the co-simulation."""
 NETWORK = "network"
 """The trained network as torch has it, in a run's folder."""
-PACKAGES = ("numpy", "torch", "safetensors", "pydantic")
+PACKAGES = ("sigmaquant", "numpy", "torch", "scipy", "safetensors", "pydantic")
 
 
 def targets_met(outcome: Outcome) -> dict[str, bool]:

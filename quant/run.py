@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -39,8 +39,14 @@ NOTES_SHOWN = 12
 Uniforms = Mapping[WeightMode, Future[tuple[Snapshot, float]]]
 
 
-def run(request: Request) -> bool:
+def run(request: Request, begin: Callable[[], None] = lambda: None) -> bool:
     """Search, write the results, print them; returns whether all targets are met.
+
+    Parameters
+    ----------
+    request : Request
+    begin : callable
+        Called once network, images and map are known to be right, before anything is written.
 
     Raises
     ------
@@ -48,12 +54,12 @@ def run(request: Request) -> bool:
         If another process of a team that trains has ended.
     """
     with Team.of_environment() as team:
-        met = _run(request, team)
+        met = _run(request, team, begin)
         team.tell(None)
     return met
 
 
-def _run(request: Request, team: Team) -> bool:
+def _run(request: Request, team: Team, begin: Callable[[], None]) -> bool:
     from quant.console import print_report
     from quant.pareto import walk
     from quant.result import write_results
@@ -70,9 +76,11 @@ def _run(request: Request, team: Team) -> bool:
     if request.cluster:
         source = source.anywhere()
     console = Console(stderr=True)
-    request.out.mkdir(parents=True, exist_ok=True)
     team.tell(source)
     bench, journal = Workbench(source, team=team), Journal(request.state)
+    if request.bits is not None and len(request.tables) == 1:
+        check_map(request.bits, tuple(n.name for n in bench.network.layers), request.tables[0][1])
+    begin()
     _print_notes(bench, console)
     chosen = jobs_of(request.workers, request.cluster)
     with chosen as jobs, SearchProgress(console, request) as progress:

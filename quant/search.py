@@ -33,6 +33,7 @@ from quant.files import write_json
 from quant.launch import LostProcessError, launched, started_by
 from quant.options import DEFAULT_ROUNDING, DEFAULT_TABLE, Options, load_options
 from quant.request import Request
+from quant.run_folder import FRONT, SEARCH, check_out
 from quant.sources import open_data
 from synth.table import CostTableError
 
@@ -127,7 +128,9 @@ def main(
     pareto: Annotated[
         Text, typer.Option(help="walk the front: energy, size or latency", rich_help_panel=CHOICE)
     ] = None,
-    points: Annotated[int, typer.Option(help="of the front", rich_help_panel=CHOICE)] = 8,
+    points: Annotated[
+        int | None, typer.Option(help="of the front; 8", rich_help_panel=CHOICE)
+    ] = None,
     modes: Annotated[
         Text, typer.Option(help="bits to choose from: 2,4,8; the table's", rich_help_panel=CHOICE)
     ] = None,
@@ -202,15 +205,16 @@ def main(
             options, command = load_options(resume / "state" / REQUEST)
             options = options.model_copy(update={"out": resume, **elsewhere})
         request = options.request(command=command)
+        check_out(request.out, SEARCH if request.pareto is None else FRONT)
         images = open_data(request.data, request.model)
         images.check_test_length()
         _ = images.train  # read before the heavy imports, so a bad file shows at once
-        _note_request(request, options, resumed=resume is not None)
-        write_config(request.out / CONFIG_NAME, command="search", values=options.model_dump())
+        if resume is not None:
+            _check_resumed(request, options)
 
         from quant.run import run
 
-        met = run(request)
+        met = run(request, begin=lambda: _begin(request, options, resumed=resume is not None))
         _tell(request, met)
     except (ValueError, QuantError, CostTableError, OSError) as error:
         complain(str(error))
@@ -242,44 +246,50 @@ def _tell(request: Request, met: bool) -> None:
     )
 
 
-def _note_request(request: Request, options: Options, *, resumed: bool) -> None:
-    """Write down what was asked for, or on resumption see that it is still the same.
+def _read_files(options: Options) -> dict[str, str]:
+    """SHA-256 of every file that a search reads besides images."""
+    from quant.files import sha256
+
+    read = [*options.cost_table]
+    read += [path for path in (options.weights, options.map) if path is not None]
+    return {str(path): sha256(path) for path in read}
+
+
+def _check_resumed(request: Request, options: Options) -> None:
+    """See that a search that goes on is still the same.
 
     Raises
     ------
     QuantError
-        If a file that the search reads is another one by now.
+        If a file that it reads is another one by now, or there are more or fewer processes.
     """
-    from quant.files import sha256
+    document = json.loads((request.state / REQUEST).read_text(encoding="utf-8"))
+    processes, begun_by = launched()[1], document.get("processes", 1)
+    if processes != begun_by:
+        raise QuantError(
+            f"processes must be {begun_by}, as when the search began, not {processes}; resume "
+            f"with `{shlex.join(started_by(begun_by))} quant.search --resume {request.out}`"
+        )
+    known = document["read"]
+    changed = [name for name, digest in _read_files(options).items() if known.get(name) != digest]
+    if changed:
+        raise QuantError(
+            f"{changed[0]}: must be as it was when the search began, not changed; start anew"
+        )
 
-    processes = launched()[1]
-    read = [path for path, _ in request.tables]
-    read += [path for path in (options.weights, options.map) if path is not None]
-    digests = {str(path): sha256(path) for path in read}
-    path = request.state / REQUEST
-    if resumed:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        begun_by = document.get("processes", 1)
-        if processes != begun_by:
-            raise QuantError(
-                f"processes must be {begun_by}, as when the search began, not {processes}; resume "
-                f"with `{shlex.join(started_by(begun_by))} quant.search --resume {request.out}`"
-            )
-        known = document["read"]
-        changed = [name for name, digest in digests.items() if known.get(name) != digest]
-        if changed:
-            raise QuantError(
-                f"{changed[0]}: must be as it was when the search began, not changed; start anew"
-            )
-        return
-    shutil.rmtree(request.state, ignore_errors=True)
-    document = {
-        "command": request.command,
-        "processes": processes,
-        "options": options.model_dump(mode="json"),
-        "read": digests,
-    }
-    write_json(path, document)
+
+def _begin(request: Request, options: Options, *, resumed: bool) -> None:
+    """Write down what was asked for, once it is known to be possible."""
+    if not resumed:
+        shutil.rmtree(request.state, ignore_errors=True)
+        document = {
+            "command": request.command,
+            "processes": launched()[1],
+            "options": options.model_dump(mode="json"),
+            "read": _read_files(options),
+        }
+        write_json(request.state / REQUEST, document)
+    write_config(request.out / CONFIG_NAME, command="search", values=options.effective())
 
 
 def _where(context: typer.Context) -> dict[str, Any]:
@@ -301,6 +311,9 @@ def _on_terminate(number: int, frame: object) -> None:
 def _stopped(folder: Path | None, status: int) -> typer.Exit:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends this process, too
     again = shlex.join(started_by(launched()[1]))
+    if folder is None or not (folder / "state" / REQUEST).exists():
+        print("stopped before anything was done", file=sys.stderr)
+        return typer.Exit(status)
     print(
         f"stopped; the best so far, if any, is {folder}/best.json; "
         f"go on with `{again} quant.search --resume {folder}`",

@@ -155,7 +155,7 @@ def test_a_failed_cell_is_reported_and_the_others_are_kept(
     )
     assert left == 0
     assert [way for way, _ in told] == ["uniform 2", "uniform 4"]
-    assert told[0][1].startswith(f"QuantError: {tmp_path / 'none'}: weights must be a safetensors")
+    assert told[0][1].startswith(f"QuantError: {tmp_path / 'none'}: weights must be a file")
     assert told[1][1] == ""
     assert broken.known() is None
     assert after.known() is not None

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,8 @@ def test_files_of_a_source_are_found_from_other_folders(
 def test_a_resumed_search_may_run_elsewhere(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(request: Request) -> bool:
+    def stop(request: Request, begin: Callable[[], None]) -> bool:
+        begin()
         raise KeyboardInterrupt
 
     app = Typer()
@@ -162,7 +164,7 @@ def test_a_resumed_search_may_run_elsewhere(
     assert found.exit_code == 130
     asked: list[Request] = []
 
-    def note(request: Request) -> bool:
+    def note(request: Request, begin: Callable[[], None]) -> bool:
         asked.append(request)
         raise KeyboardInterrupt
 

@@ -368,7 +368,7 @@ def test_help_names_every_network() -> None:
             ("--method", "best"),
             "method must be one of nearest, gptq, act-order, sensitivity, obq, adaround, not best",
         ),
-        (("--seed", "-1"), "seed must be at least 0, not -1"),
+        (("--seed", "-1"), "seed must be from 0 to 4294967295, not -1"),
         (
             ("--weights", "none.pt"),
             "none.pt: weights must be a file, and there is none of this name",

@@ -22,7 +22,8 @@ from hw.cli.output import tell
 from quant.catalogue import MODELS
 from quant.errors import QuantError
 from quant.files import sha256, write_json
-from quant.ptq.options import Options, load_options, read_bits
+from quant.ptq.options import DEFAULT_BITS, Options, load_options, read_bits
+from quant.run_folder import PTQ, check_out
 from quant.sources import open_data
 
 BAD_INPUT = 2
@@ -150,16 +151,21 @@ def main(
             options, document = load_options(resume / STATE / REQUEST)
             options = options.model_copy(update={"out": resume})
         recipe = options.check()
+        check_out(options.folder, PTQ)
         images = open_data(options.data_folder, options.model)
         images.check_test_length()
         _ = images.train  # read before the heavy imports, so a bad file shows at once
-        _note(options, document, resumed=resume is not None)
-        values = options.model_dump()
-        write_config(options.folder / CONFIG_NAME, command="ptq", values=values)
+        if resume is not None:
+            _check_resumed(document)
 
         from quant.ptq.run import run
 
-        run(options, recipe, command=str(document["command"]))
+        run(
+            options,
+            recipe,
+            command=str(document["command"]),
+            begin=lambda: _begin(options, document, resumed=resume is not None),
+        )
         _tell(options.folder)
     except (ValueError, QuantError, OSError) as error:
         complain(str(error))
@@ -196,22 +202,29 @@ def _document(options: Options, command: str) -> dict[str, Any]:
     }
 
 
-def _note(options: Options, document: dict[str, Any], *, resumed: bool) -> None:
-    """Write down what was asked for, or on resumption see that files are still the same.
+def _check_resumed(document: dict[str, Any]) -> None:
+    """See that files are still the same.
 
     Raises
     ------
     QuantError
         If a file that the run reads is another one by now.
     """
+    for name, digest in document["read"].items():
+        if not Path(name).is_file() or sha256(Path(name)) != digest:
+            raise QuantError(f"{name}: must be as it was when the run began; start anew")
+
+
+def _begin(options: Options, document: dict[str, Any], *, resumed: bool) -> None:
+    """Write down what was asked for, once it is known to be possible."""
     state = options.folder / STATE
     if not resumed:
         shutil.rmtree(state, ignore_errors=True)
         write_json(state / REQUEST, document)
-        return
-    for name, digest in document["read"].items():
-        if not Path(name).is_file() or sha256(Path(name)) != digest:
-            raise QuantError(f"{name}: must be as it was when the run began; start anew")
+    values = {**options.model_dump(), "data": options.data_folder}
+    if options.map is None:
+        values["bits"] = options.bits or DEFAULT_BITS
+    write_config(options.folder / CONFIG_NAME, command="ptq", values=values)
 
 
 def _refuse_others(context: typer.Context) -> None:
@@ -228,6 +241,9 @@ def _on_terminate(number: int, frame: object) -> None:
 
 
 def _stopped(folder: Path | None, status: int) -> typer.Exit:
+    if folder is None or not (folder / STATE / REQUEST).exists():
+        print("stopped before anything was done", file=sys.stderr)
+        return typer.Exit(status)
     again = shlex.join(["python", "-m", "quant.ptq", "--resume", str(folder)])
     print(f"stopped; layers that are done are kept: go on with `{again}`", file=sys.stderr)
     return typer.Exit(status)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from quant.catalogue import check_model, file_name
 from quant.data import default_folder
 from quant.errors import QuantError
+from quant.options import check_seed
 from quant.ptq.grid import BITS
 from quant.ptq.optimise import Method
 from quant.ptq.ranges import Calibration
@@ -22,6 +23,8 @@ Choice = TypeVar("Choice", bound=Enum)
 
 LEAST_IMAGES = 2
 """Calibration images: of a single one no variance can be told."""
+
+DEFAULT_BITS = 4
 
 FULL, NARROW = "full", "narrow"
 """Ranges of weights: with the most negative integer, and without."""
@@ -76,8 +79,7 @@ class Options(BaseModel):
             raise QuantError(
                 f"{self.weights}: weights must be a file, and there is none of this name"
             )
-        if self.seed < 0:
-            raise QuantError(f"seed must be at least 0, not {self.seed}")
+        check_seed(self.seed)
         if self.bits is not None and self.map is not None:
             raise QuantError("bits must be left out with a map, not given beside it")
         if self.bits is not None and self.bits not in BITS:
@@ -117,7 +119,7 @@ class Options(BaseModel):
             If the map is none, or of other layers.
         """
         if self.map is None:
-            return dict.fromkeys(names, 4 if self.bits is None else self.bits)
+            return dict.fromkeys(names, self.bits or DEFAULT_BITS)
         found = read_bits(self.map)
         for wrong, rule in (
             ([name for name in names if name not in found], "have every layer"),

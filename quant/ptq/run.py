@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -61,7 +61,13 @@ class Outcome:
     seconds: float
 
 
-def run(options: Options, recipe: Recipe, *, command: str) -> None:
+def run(
+    options: Options,
+    recipe: Recipe,
+    *,
+    command: str,
+    begin: Callable[[], None] = lambda: None,
+) -> None:
     """Quantise, measure, write the results and print them.
 
     Parameters
@@ -71,6 +77,8 @@ def run(options: Options, recipe: Recipe, *, command: str) -> None:
         That of the options.
     command : str
         The command line, for result.json.
+    begin : callable
+        Called once network, images and map are known to be right, before anything is written.
 
     Raises
     ------
@@ -84,6 +92,9 @@ def run(options: Options, recipe: Recipe, *, command: str) -> None:
     console = Console(stderr=True)
     source = Source(model=options.model, weights=options.weights, data=options.data_folder)
     bench = Workbench(source)
+    options.bits_of(tuple(layer.name for layer in bench.network.layers))
+    check_finite(bench.network)
+    begin()
     for note in bench.network.notes[:NOTES_SHOWN]:
         console.print(f"{note.gap.value}: {note}", markup=False, soft_wrap=True)
     state = options.folder / "state"
@@ -100,7 +111,6 @@ def quantised(
     """Quantise the network of a workbench and measure it; errors as in `run`."""
     began = time.perf_counter()
     network = bench.network
-    check_finite(network)
     bits = options.bits_of(tuple(layer.name for layer in network.layers))
     images = calibration_images(bench.train_set, options.calibration, seed=options.seed)
     if len(images) < LEAST_IMAGES:
