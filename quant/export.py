@@ -17,7 +17,7 @@ from rich.table import Table
 
 from hw.cli.command import command_app, complain
 from hw.cli.output import STOPPED, tell
-from quant.catalogue import check_model
+from quant.catalogue import check_model, is_foreign, is_onnx
 from quant.errors import QuantError
 from quant.files import write_json
 from quant.formats.run_record import RESULT_NAME, Checked, RunFolder, data_folder, read_result
@@ -282,6 +282,8 @@ def checked_images(run: Path, data: Path | None) -> NDArray[np.uint8]:
     if (run / RESULT_NAME).is_file():
         result = read_result(run, Checked)
         folder, model = data_folder(run, result.data.folder, data), result.model
+        if not is_onnx(model) and not is_foreign(model):  # those need not be here for their images
+            check_model(model)
     test = open_data(folder, model).test
     return with_channels(test.pixels(np.arange(min(CHECKED_IMAGES, len(test)))))
 
