@@ -71,13 +71,13 @@ def test_a_wrong_memory_image_is_found_and_not_left_behind(
     write_words = memory_images.write_words
 
     def flipped(path: Path, data: bytes, size: int) -> memory_images.MemoryFile:
-        wrong = data[:-1] + bytes([data[-1] ^ 1]) if ".weights" in path.name else data
+        wrong = bytes([data[0] ^ 1]) + data[1:] if ".weights" in path.name else data
         return write_words(path, wrong, size)
 
     monkeypatch.setattr(memory_images, "write_words", flipped)
     out = tmp_path / "out"
     line = refused(run, "--format", "verilog-memh", "--out", out, "--check")
-    assert line.startswith(f"{out}/00-stem.weights.memh: stem.weight[")
+    assert line.startswith(f"{out}/00-stem.weights.memh: stem.weight[0, 0, 0, 0] must be ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
     assert invoke(run, "--format", "verilog-memh", "--out", out).exit_code == 0
 

@@ -120,23 +120,30 @@ def test_a_flipped_digit_is_found_wherever_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "line", "digit", "text"),
     [
-        ("descriptor", 1, 10, "stem.stride must be 2, as in the integer network, not 3"),
+        ("descriptor", 1, 10, "stem.stride must be 1, as in the integer network, not 0"),
         ("parameters", 1, 0, "stem.bias[0] must be {bias}, as in the integer network, not {bad}"),
-        ("parameters", 1, 13, "bits of stem that hold no integer of the network must be as "
+        ("weights", 1, 0,
+         "stem.weight[0, 0, 0, 0] must be {weight}, as in the integer network, not {worse}"),
+        ("parameters", 1, 14, "bits of stem that hold no integer of the network must be as "
          "docs/accelerator.md says, but differ"),
     ],
 )  # fmt: skip
 def test_what_was_flipped_is_told(
-    part: Literal["descriptor", "parameters"], line: int, digit: int, text: str, tmp_path: Path
+    part: Literal["descriptor", "parameters", "weights"],
+    line: int,
+    digit: int,
+    text: str,
+    tmp_path: Path,
 ) -> None:
     net = folder.load(SHIPPED / "dscnn")
     layer = write(net, "edge", tmp_path).layers[0]
     path = tmp_path / layer.files[part].file
     flip(path, line, digit)
-    bias = int(net.layers["stem"].bias[0])
+    bias, weight = int(net.layers["stem"].bias[0]), int(net.layers["stem"].weight[0, 0, 0, 0])
+    expected = text.format(bias=bias, bad=bias ^ 1, weight=weight, worse=weight ^ 1)
     with pytest.raises(FolderError) as raised:
         check(net, "edge", tmp_path)
-    assert str(raised.value) == f"{path}: {text.format(bias=bias, bad=bias ^ 1)}"
+    assert str(raised.value) == f"{path}: {expected}"
 
 
 def test_images_of_another_network_or_accelerator_are_told(tmp_path: Path) -> None:
