@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +15,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hw.cli.command import command_app, complain, inside
-from hw.cli.output import tell
+from hw.cli.command import command_app, complain
+from hw.cli.output import STOPPED, tell
+from quant.catalogue import check_model, is_foreign, is_onnx
 from quant.errors import QuantError
 from quant.files import write_json
+from quant.formats.run_record import RESULT_NAME, Checked, RunFolder, data_folder, read_result
+from quant.formats.staging import staged
 from quant.sources import open_data
 from sim import folder as integers
 from sim import network as golden
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
     from quant.exact import ExactNetwork
 
 INTEGER_FOLDER = "integer"
-RESULT_NAME = "result.json"
 GOLDEN_NAME = "golden.json"
 """What `--check` has found, in the run's folder; `quant.report` shows it."""
 DEFAULT_MODEL = "resnet8"
@@ -42,8 +44,6 @@ CHECKED_IMAGES = 100
 
 FORMAT, CHECK = "Format", "Check"
 """Groups of options in --help."""
-CONFIG_NAME = "export.config.yaml"
-"""Not that of a search, whose folder may be the same."""
 EXAMPLES = (
     "sigmaquant export runs/mine --format onnx --out net --check",
     "sigmaquant export runs/mine --format verilog-memh --hardware tiny --out memory",
@@ -59,26 +59,6 @@ class Format(Enum):
     VERILOG_MEMH = "verilog-memh"
 
 
-def read_result(run: Path) -> dict[str, Any]:
-    """Read a run's result.json.
-
-    Raises
-    ------
-    QuantError
-        If there is none, or it is not JSON.
-    """
-    path = run / RESULT_NAME
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise QuantError(
-            f"{path}: run must be the folder of a finished search, but: {error.strerror}"
-        ) from error
-    except ValueError as error:
-        raise QuantError(f"{path}: must be JSON, not: {error}") from error
-    return dict(result)
-
-
 def read_integers(run: Path) -> integers.IntegerNetwork:
     """Read the integer network of a run, or of the folder of one.
 
@@ -91,12 +71,12 @@ def read_integers(run: Path) -> integers.IntegerNetwork:
     """
     if (run / integers.GRAPH_NAME).is_file():
         return integers.load(run)
-    entry = read_result(run).get("integer_network")
+    entry = read_result(run, RunFolder).integer_network
     if entry is None:
         raise QuantError(f"{run}: run must have an integer network, but is of an earlier version")
-    if entry["folder"] is None:
-        raise QuantError(f"{run}: network must have an integer counterpart, but: {entry['reason']}")
-    return integers.load(run / entry["folder"])
+    if entry.folder is None:
+        raise QuantError(f"{run}: network must have an integer counterpart, but: {entry.reason}")
+    return integers.load(run / entry.folder)
 
 
 def exact_network(run: Path, data: Path) -> ExactNetwork:
@@ -106,11 +86,12 @@ def exact_network(run: Path, data: Path) -> ExactNetwork:
     from quant.quant_network import QuantNetwork
     from quant.workbench import Source, Workbench
 
-    result = read_result(run)
-    entry = Journal(run).read("network", {"model": result["model"]})
+    model = read_result(run, Checked).model
+    check_model(model)
+    entry = Journal(run).read("network", {"model": model})
     if entry is None or entry.snapshot is None:
         raise QuantError(f"{run}: run must hold network.safetensors, but does not")
-    source = Source(model=result["model"], weights=run / "float.safetensors", data=data)
+    source = Source(model=model, weights=run / "float.safetensors", data=data)
     quantised = QuantNetwork(Workbench(source).network, entry.snapshot.bits)
     quantised.restore(entry.snapshot)
     return ExactNetwork(quantised.eval())
@@ -150,10 +131,15 @@ def compare(
         yield int((logits.argmax(axis=1) == images.labels[first : first + batch]).sum())
 
 
-def check(run: Path, data: Path | None, console: Console) -> None:
+def check(run: Path, data: Path | None, console: Console) -> str:
     """Hold the integer network to torch at every layer boundary, on all test images.
 
     If all is equal, the run's `golden.json` says so, with the digest of the integers.
+
+    Returns
+    -------
+    str
+        What was found, one line.
 
     Raises
     ------
@@ -162,17 +148,17 @@ def check(run: Path, data: Path | None, console: Console) -> None:
     """
     from rich.progress import Progress
 
-    result = read_result(run)
-    folder = data or Path(result["data"]["folder"])
+    result = read_result(run, Checked)
+    folder = data_folder(run, result.data.folder, data)
     network, exact = read_integers(run), exact_network(run, folder)
-    images = open_data(folder, result["model"]).test
+    images = open_data(folder, result.model).test
     correct = 0
     with Progress(console=console) as progress:
         task = progress.add_task("test images", total=len(images))
         for right in compare(network, exact, images):
             correct += right
             progress.advance(task, 100)
-    accuracy, reported = correct / len(images), result["accuracy"]["searched"]
+    accuracy, reported = correct / len(images), result.accuracy.searched
     if accuracy != reported:
         raise QuantError(
             f"accuracy of the golden model must be {reported}, as in {RESULT_NAME}, not {accuracy}"
@@ -185,7 +171,7 @@ def check(run: Path, data: Path | None, console: Console) -> None:
         "accuracy": accuracy,
     }
     write_json(run / GOLDEN_NAME, record)
-    console.print(
+    return (
         f"golden model = torch in all {len(network.graph.tensors)} tensors of {len(images)} test "
         f"images; accuracy {100 * accuracy:.2f} %, as in {RESULT_NAME}"
     )
@@ -205,17 +191,40 @@ def summary(network: integers.IntegerNetwork) -> Table:
     return table
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What to tell of an export.
+
+    Parameters
+    ----------
+    written : tuple of str
+        A line for each thing written.
+    checked : tuple of str
+        A line for each check.
+    """
+
+    written: tuple[str, ...]
+    checked: tuple[str, ...] = ()
+
+    def at(self, folder: Path, out: Path) -> Told:
+        """Return the same with another folder's name."""
+        written, checked = (
+            tuple(line.replace(str(folder), str(out)) for line in lines)
+            for lines in (self.written, self.checked)
+        )
+        return Told(written=written, checked=checked)
+
+
 def write_integers(
     run: Path, network: integers.IntegerNetwork, out: Path, *, verify: bool, data: Path | None
-) -> list[str]:
-    """Write the folder of integers; returns what to tell."""
-    if verify:
-        check(run, data, Console(stderr=True))
+) -> Told:
+    """Write the folder of integers."""
+    checked = (check(run, data, Console(stderr=True)),) if verify else ()
     network.save(out)
     source = run if (run / integers.GRAPH_NAME).is_file() else run / INTEGER_FOLDER
     integers.save_examples(out, *integers.load_examples(source, network.graph))
     disk = sum(path.stat().st_size for path in out.iterdir())
-    return [f"{disk:,} bytes on disk -> {out}"]
+    return Told(written=(f"{disk:,} bytes on disk -> {out}",), checked=checked)
 
 
 def write_onnx(
@@ -227,8 +236,8 @@ def write_onnx(
     opset: int | None,
     verify: bool,
     data: Path | None,
-) -> list[str]:
-    """Write ONNX or QONNX; returns what to tell.
+) -> Told:
+    """Write ONNX or QONNX.
 
     Raises
     ------
@@ -245,15 +254,22 @@ def write_onnx(
         ) from error
     forms = ONNX if form is Format.ONNX else QONNX
     record = export(network, forms, out, opset=opset)
-    lines = [
+    written = tuple(
         f"{out / file['file']}: {file['initialiser_bytes']:,} bytes of initialisers, "
         f"{file['file_bytes']:,} in all; {file['form']}"
         for file in record["files"]
-    ]
-    if verify:
-        images = checked_images(run, data)
-        lines += [compare_file(network, form, out, images) for form in forms]
-    return lines
+    )
+    if not verify:
+        return Told(written=written)
+    images = checked_images(run, data)
+    spec = network.graph.tensors[network.graph.input]
+    if images.shape[1:] != (spec.height, spec.width, spec.channels):
+        raise QuantError(
+            f"images must be {spec.height} x {spec.width} x {spec.channels}, as the network takes, "
+            f"not {' x '.join(map(str, images.shape[1:]))}; name their data with --data"
+        )
+    checked = tuple(compare_file(network, form, out, images) for form in forms)
+    return Told(written=written, checked=checked)
 
 
 def checked_images(run: Path, data: Path | None) -> NDArray[np.uint8]:
@@ -264,8 +280,10 @@ def checked_images(run: Path, data: Path | None) -> NDArray[np.uint8]:
 
     folder, model = data or default_folder(), DEFAULT_MODEL
     if (run / RESULT_NAME).is_file():
-        result = read_result(run)
-        folder, model = data or Path(result["data"]["folder"]), result["model"]
+        result = read_result(run, Checked)
+        folder, model = data_folder(run, result.data.folder, data), result.model
+        if not is_onnx(model) and not is_foreign(model):  # those need not be here for their images
+            check_model(model)
     test = open_data(folder, model).test
     return with_channels(test.pixels(np.arange(min(CHECKED_IMAGES, len(test)))))
 
@@ -275,13 +293,49 @@ def with_channels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return images if images.ndim == 4 else images[..., None]
 
 
-def write_memory(network: integers.IntegerNetwork, out: Path, *, config: str) -> list[str]:
-    """Write the accelerator's memory images; returns what to tell."""
+def write_memory(network: integers.IntegerNetwork, out: Path, *, config: str, verify: bool) -> Told:
+    """Write the accelerator's memory images.
+
+    Raises
+    ------
+    sim.folder.FolderError
+        If a layer does not fit, or `verify` finds another integer in the files.
+    """
+    from sim.memory_check import check as check_images
     from sim.memory_images import INDEX_NAME, write
 
     index = write(network, config, out)
     count = sum(len(layer.files) for layer in index.layers)
-    return [f"{count} memory images and {INDEX_NAME} for configuration {config} -> {out}"]
+    written = f"{count} memory images and {INDEX_NAME} for configuration {config} -> {out}"
+    if not verify:
+        return Told(written=(written,))
+    compared = check_images(network, config, out)
+    checked = f"{out}: all {compared:,} integers of {count} memory images are the network's"
+    return Told(written=(written,), checked=(checked,))
+
+
+def write(
+    run: Path,
+    network: integers.IntegerNetwork,
+    out: Path,
+    *,
+    form: Format,
+    verify: bool,
+    data: Path | None,
+    opset: int | None,
+    config: str,
+) -> Told:
+    """Write an export in a format, and check it if asked; the options are those of the command."""
+    if form is Format.INTEGER:
+        return write_integers(run, network, out, verify=verify, data=data)
+    if form is Format.VERILOG_MEMH:
+        return write_memory(network, out, config=config, verify=verify)
+    return write_onnx(run, network, out, form=form, opset=opset, verify=verify, data=data)
+
+
+def place(given: Mapping[str, Any]) -> Path:
+    """Return where the configuration of an export goes, one for each format in a folder."""
+    return Path(given["out"]) / f"export-{given['form'].value}.config.yaml"
 
 
 def main(
@@ -299,8 +353,8 @@ def main(
         bool,
         typer.Option(
             "--check",
-            help="Compare with torch at every layer, on all test images; files for others with "
-            f"the golden model, on {CHECKED_IMAGES}.",
+            help="Compare with torch at every layer, on all test images; ONNX files with the "
+            f"golden model, on {CHECKED_IMAGES}; memory images with the integers.",
             rich_help_panel=CHECK,
         ),
     ] = False,
@@ -327,27 +381,31 @@ def main(
     """Write a run's integers in a format, and say how many bytes they take."""
     console = Console()
     try:
+        if opset is not None and form not in (Format.ONNX, Format.QONNX):
+            raise QuantError(f"opset must come with --format onnx or qonnx, not {form.value}")
         network = read_integers(run)
-        if form is Format.INTEGER:
-            lines = write_integers(run, network, out, verify=verify, data=data)
-        elif form is Format.VERILOG_MEMH:
-            lines = write_memory(network, out, config=config)
-        else:
-            lines = write_onnx(run, network, out, form=form, opset=opset, verify=verify, data=data)
+        with staged(out) as folder:
+            try:
+                told = write(
+                    run, network, folder, form=form, verify=verify, data=data, opset=opset,
+                    config=config,
+                ).at(folder, out)  # fmt: skip
+            except (integers.FolderError, QuantError) as error:
+                raise type(error)(str(error).replace(str(folder), str(out))) from error
+            files = sorted(path.name for path in folder.iterdir())
     except (QuantError, integers.FolderError, ValueError, OSError) as error:
         complain(f"quant.export: {error}")
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
-        typer.echo("quant.export: stopped; nothing was written", err=True)
-        raise typer.Exit(130) from error
+        typer.echo(f"quant.export: stopped; nothing was written to {out}", err=True)
+        raise typer.Exit(STOPPED) from error
     console.print(summary(network))
     packed = sum(network.packed_bytes.values())
     head = f"{packed:,} bytes packed (weights, and 8 a channel for bias, multiplier, shift)"
-    for line in [head, *lines]:
+    for line in [head, *told.written, *told.checked]:
         console.print(line, markup=False, soft_wrap=True)
-    files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     tell(
-        lines[-1],
+        "; ".join(told.checked or told.written),
         {
             "network": network.graph.name,
             "format": form.value,
@@ -355,14 +413,12 @@ def main(
             "packed_bytes": packed,
             "layers": network.packed_bytes,
             "files": files,
-            "told": lines,
+            "told": [*told.written, *told.checked],
         },
     )
 
 
-app = command_app(
-    main, name="export", place=inside("out", CONFIG_NAME), tells=True, examples=EXAMPLES
-)
+app = command_app(main, name="export", place=place, tells=True, examples=EXAMPLES)
 
 if __name__ == "__main__":
     app()

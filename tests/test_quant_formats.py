@@ -17,7 +17,7 @@ from quant.export import app
 from quant.formats.compare import compare
 from quant.formats.dialect import LOGITS, Dialect
 from quant.formats.execute import run
-from quant.formats.files import ONNX, QONNX, RECORD_NAME, export
+from quant.formats.files import ONNX, QONNX, RECORD_NAMES, export
 from quant.formats.integer_ops import IntegerOps
 from quant.formats.qdq import QuantiseDequantise
 from quant.formats.quant_nodes import OPSET, QuantNodes
@@ -187,7 +187,7 @@ def test_weights_take_the_bytes_that_the_report_says(
 ) -> None:
     network = load(SHIPPED / "dscnn")
     export(network, ONNX, tmp_path, opset=opset)
-    record = json.loads((tmp_path / RECORD_NAME).read_text())
+    record = json.loads((tmp_path / RECORD_NAMES[ONNX]).read_text())
     assert record["packed_bytes"] == sum(network.packed_bytes.values()) == 26920
     for file in record["files"]:
         model = onnx.load(tmp_path / file["file"])

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hw.verilog import to_verilog
 from sim import folder, network
 from sim.folder import FolderError
 from sim.lower import lower
+from sim.memory_check import check
 from sim.memory_images import (
     INDEX_NAME,
     MemoryFile,
@@ -80,9 +82,81 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
         read_index(tmp_path)
 
 
+@pytest.mark.parametrize(("name", "config"), [("resnet8", "edge"), ("dscnn", "large")])
+def test_written_images_hold_every_integer_of_the_network(
+    name: str, config: str, tmp_path: Path
+) -> None:
+    net = folder.load(SHIPPED / name)
+    write(net, config, tmp_path)
+    own = sum(layer.weight.size + 3 * layer.bias.size for layer in net.layers.values())
+    assert check(net, config, tmp_path) > own
+
+
+def flip(path: Path, line: int, digit: int) -> None:
+    """Flip the lowest bit of a hexadecimal digit, counted from the lowest."""
+    lines = path.read_text().splitlines()
+    word = list(lines[line])
+    word[-1 - digit] = f"{int(word[-1 - digit], 16) ^ 1:x}"
+    lines[line] = "".join(word)
+    path.write_text("\n".join([*lines, ""]))
+
+
+def test_a_flipped_digit_is_found_wherever_it_is(tmp_path: Path) -> None:
+    net = folder.load(SHIPPED / "dscnn")
+    index = write(net, "edge", tmp_path)
+    rng = np.random.default_rng(7)
+    for layer in index.layers:
+        for file in layer.files.values():
+            path = tmp_path / file.file
+            whole = path.read_text()
+            for _ in range(3):
+                flip(path, int(rng.integers(1, file.depth + 1)), int(rng.integers(file.width // 4)))
+                with pytest.raises(FolderError, match=f"^{path}: "):
+                    check(net, "edge", tmp_path)
+                path.write_text(whole)
+    check(net, "edge", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "line", "digit", "text"),
+    [
+        ("descriptor", 1, 10, "stem.stride must be 1, as in the integer network, not 0"),
+        ("parameters", 1, 0, "stem.bias[0] must be {bias}, as in the integer network, not {bad}"),
+        ("weights", 1, 0,
+         "stem.weight[0, 0, 0, 0] must be {weight}, as in the integer network, not {worse}"),
+        ("parameters", 1, 14, "bits of stem that hold no integer of the network must be as "
+         "docs/accelerator.md says, but differ"),
+    ],
+)  # fmt: skip
+def test_what_was_flipped_is_told(
+    part: Literal["descriptor", "parameters", "weights"],
+    line: int,
+    digit: int,
+    text: str,
+    tmp_path: Path,
+) -> None:
+    net = folder.load(SHIPPED / "dscnn")
+    layer = write(net, "edge", tmp_path).layers[0]
+    path = tmp_path / layer.files[part].file
+    flip(path, line, digit)
+    bias, weight = int(net.layers["stem"].bias[0]), int(net.layers["stem"].weight[0, 0, 0, 0])
+    expected = text.format(bias=bias, bad=bias ^ 1, weight=weight, worse=weight ^ 1)
+    with pytest.raises(FolderError) as raised:
+        check(net, "edge", tmp_path)
+    assert str(raised.value) == f"{path}: {expected}"
+
+
+def test_images_of_another_network_or_accelerator_are_told(tmp_path: Path) -> None:
+    write(folder.load(SHIPPED / "dscnn"), "edge", tmp_path)
+    with pytest.raises(FolderError, match=r"memory\.json: network must be resnet8, as of"):
+        check(folder.load(SHIPPED / "resnet8"), "edge", tmp_path)
+    with pytest.raises(FolderError, match=r"memory\.json: config must be large, as of"):
+        check(folder.load(SHIPPED / "dscnn"), "large", tmp_path)
+
+
 def test_gateware_is_not_needed() -> None:
     code = (
-        "import sys, sim.memory_images;"
+        "import sys, sim.memory_images, sim.memory_check;"
         "assert not {'amaranth', 'cocotb', 'torch'} & set(sys.modules), sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 from hw.cli.commands import owners
 from hw.cli.config_file import ConfigError, read_config, write_config
 from hw.cli.keys import AS_JSON, CONFIG_FILE, QUIET, Key, keys_of
-from hw.cli.output import BAD_INPUT, Mode, shown
+from hw.cli.output import BAD_INPUT, STOPPED, Mode, shown
 from hw.cli.usage import UsageError, complain_of_usage
 
 CONFIG_NAME = "config.yaml"
@@ -150,7 +150,7 @@ def _wrapped(
         try:
             with shown(mode):
                 status = _status(main, values)
-                if place is not None and status != BAD_INPUT:
+                if place is not None and status not in (BAD_INPUT, STOPPED):
                     _write(place, name, keys, values)
                 if status:
                     raise typer.Exit(status)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-BAD_INPUT = 2
-"""Exit status."""
+BAD_INPUT, STOPPED = 2, 130
+"""Exit statuses; the second is of Ctrl-C."""
 
 
 class Mode(Enum):

@@ -17,7 +17,6 @@ from quant.formats.quant_nodes import OPSET, QuantNodes
 from quant.formats.storage import needed_opset
 from sim.folder import IntegerNetwork
 
-RECORD_NAME = "export.json"
 OPSETS = range(13, 26)
 """Versions of ONNX's operators that can be written: per-channel scales came with 13."""
 
@@ -66,6 +65,8 @@ QONNX = (
         write=lambda network, opset: QuantNodes(network, opset=opset, batch=1).model(),
     ),
 )
+RECORD_NAMES = {ONNX: "export-onnx.json", QONNX: "export-qonnx.json"}
+"""One for each format, as both may be in one folder."""
 
 
 def export(
@@ -114,7 +115,7 @@ def export(
         "packed_bytes": sum(network.packed_bytes.values()),
         "files": files,
     }
-    write_json(out / RECORD_NAME, record, indent=1)
+    write_json(out / RECORD_NAMES[forms], record, indent=1)
     return record
 
 
