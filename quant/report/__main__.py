@@ -51,7 +51,8 @@ def check_page_path(path: Path) -> None:
 
 def main(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders of finished searches, or of ptq.")
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders of finished searches, or of ptq."),
     ],
     output: Annotated[
         Path | None,

@@ -58,7 +58,10 @@ def age_of(record: Path, root: Path = ROOT) -> Age:
     root : Path
         Folder of the checkout.
     """
-    if not (root / ".git").exists() or _git(root, "rev-parse", "--is-shallow-repository") != "false":
+    if (
+        not (root / ".git").exists()
+        or _git(root, "rev-parse", "--is-shallow-repository") != "false"
+    ):
         return Age()
     commit = _commit(record.resolve(), root)
     if commit is None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from quant.report import quantities as units
-from quant.report.quantities import MISSING, one, percent, points, ratio
 from quant.report.quantised import Quantised
+from quant.report.quantities import MISSING, one, percent, points, ratio
 from quant.report.results import Result
 from quant.report.runs import Run
 from quant.report.scatter import Dot, ScatterChart, Series, scatter_chart
@@ -33,7 +33,7 @@ class Comparison:
     bits : Table, optional
         Bits by layer, where the runs have the same layers.
     charts : tuple of ScatterChart
-        Accuracy against energy, if two or more are known by it; against size, if a run is no search.
+        Accuracy against energy, of two searches or more; against size, if a run is no search.
     note : str
         What else to know.
     """
@@ -198,7 +198,7 @@ def _size_chart(found: Sequence[tuple[str, Found]]) -> ScatterChart:
                     tip=f"{name}\n{label}: top-1 {percent(accuracy)} (test)\n"
                     f"weights {unit.shown(size)}",
                     label=label,
-                    below=number % 2 == 1,
+                    below=label in (SEARCHED, QUANTISED),  # clear of the uniform ones
                 )
                 for label, (size, accuracy) in _points(entry).items()
             ],

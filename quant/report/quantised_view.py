@@ -135,7 +135,7 @@ def error_charts(run: Quantised) -> list[BarChart]:
         layers,
         "Error of a layer's output, rounded to nearest",
         lambda la: la.nearest_error,
-        lambda la: f"{la.nearest_error:.2g}",
+        lambda la: f"{la.nearest_error:.1e}",
         most=most,
         note="Squared, relative to the output, on the calibration images; steps span the weights.",
     )
@@ -146,7 +146,7 @@ def error_charts(run: Quantised) -> list[BarChart]:
         layers,
         f"Error of a layer's output, {chosen}",
         lambda la: la.error,
-        lambda la: f"{la.error:.2g}",
+        lambda la: f"{la.error:.1e}",
         most=most,
         note="Drawn on the same scale.",
     )
