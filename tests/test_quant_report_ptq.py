@@ -163,7 +163,7 @@ def test_searches_and_quantised_networks_stand_side_by_side(
     assert row(page, "array energy", columns=2) == ["2.41 µJ", "-"]
     assert row(page, "calibration images", columns=2) == ["-", "64"]
     assert "Accuracy against energy, searched and uniform" not in page.words
-    assert "resnet8, seed 0, 4 bit: top-1 92.37 % (test), weights 308.1 kbit" in page.source
+    assert "resnet8, seed 0, 4 bit: top-1 92.37 % (test), weights 308.3 kbit" in page.source
     assert "dscnn, seed 0, quantised: top-1 92.12 % (test), weights 211.7 kbit" in page.source
 
 

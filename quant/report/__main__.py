@@ -74,8 +74,8 @@ def main(
 
     path = page_path(runs, output)
     try:
-        check_page_path(path)
         found = [read_run(run) for run in runs]
+        check_page_path(path)
         for table in cost_table or ():
             CostTable.load(table)
         for folder in records or ():
