@@ -3,17 +3,29 @@
 For one writer a file: what a killed one left is overwritten by the next. Standard library only.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all; its folder is made."""
+    """Write a file, whole or not at all; its folder is made.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, such as in place of a folder; nothing is left behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

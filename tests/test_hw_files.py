@@ -45,3 +45,10 @@ def test_what_is_no_json_is_refused_and_the_old_file_stays(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
         write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text(encoding="utf-8")) == {"a": 1}
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_bytes(tmp_path / "taken", b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

@@ -135,7 +135,7 @@ SHOWN = f"!{TIP}.hidden"
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page about a search, another search, and a front."""
+    """The page about a search, another search, a front, and a network quantised without one."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("search", "other"):
         shutil.copytree(ROOT / "sim" / "networks" / "resnet8", folder / name / "integer")
@@ -143,7 +143,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "front").mkdir()
     shutil.copy(DATA / "front.json", folder / "front")
     path = folder / "page.html"
-    runs = [str(folder / name) for name in ("search", "other", "front")]
+    shutil.copytree(ROOT / "sim" / "networks" / "dscnn", folder / "ptq" / "integer")
+    shutil.copy(DATA / "ptq.json", folder / "ptq" / "result.json")
+    runs = [str(folder / name) for name in ("search", "other", "front", "ptq")]
     done = CliRunner().invoke(app, [*runs, "-o", str(path)], catch_exceptions=False)
     assert done.exit_code == 0
     return path

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from quant.report import verification
+from quant.report.age import Age
 from quant.report.records import Records, read_records
 from quant.report.runs import Run, read_run
 from quant.report.tables import SHIPPED
@@ -112,12 +114,28 @@ def test_damaged_integers_are_a_failure_and_nothing_counts_for_them(folder: Path
     assert "RTL = golden model" not in found
 
 
-def test_proofs_and_mutants_are_of_the_gateware(folder: Path) -> None:
+def aged(monkeypatch: pytest.MonkeyPatch, **ages: Age) -> None:
+    """Give records ages by their names; others none."""
+    monkeypatch.setattr(verification, "age_of", lambda path: ages.get(path.stem, Age()))
+
+
+def test_proofs_and_mutants_are_of_the_gateware_at_their_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aged(monkeypatch, formal=Age(made="committed 2026-01-02 as abc1234"))
     found = checks(read_run(folder), DOCS)
     assert found["Formal proofs"].scope is Scope.GATEWARE
+    assert found["Formal proofs"].scope.value == "the gateware as it was then"
+    assert found["Formal proofs"].source == (
+        "docs/formal.json (committed 2026-01-02 as abc1234), without a digest of the design: of "
+        "the gateware as it was then"
+    )
+    assert found["Formal proofs"].remedy == ""
     assert found["Formal proofs"].text == (
         "75 of 75 proofs hold (35 by induction, the others to a bounded depth), 6 of 6 of those "
-        "that are about the PE bit_pair."
+        "that are about the PE bit_pair. They cover products of 4-bit activations (to a bounded "
+        "depth); sums of a step's products of 4-bit activations on 2 lanes (by induction). The "
+        "array of this run has 32 lanes and 8-bit activations."
     )
     assert found["Mutants found by the benches"].text == (
         "Of 894 mutants of bit_pair-pe, bit_pair-weight_edge, requantiser: 866 found, 18 proven "
@@ -125,17 +143,39 @@ def test_proofs_and_mutants_are_of_the_gateware(folder: Path) -> None:
     )
 
 
-def test_a_proof_that_does_not_hold_is_named(folder: Path) -> None:
-    proofs = [{"name": "sums-bit_pair", "claim": "c", "method": "prove", "passed": False}]
+def test_a_record_older_than_the_gateware_has_no_tick(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = ("hw/array.py", "hw/pe/a.py", "hw/pe/b.py", "hw/pe/c.py", "hw/pe/d.py")
+    old = Age(made="committed 2026-01-02 as abc1234", changed=changed)
+    aged(monkeypatch, mutation=old, formal=Age(changed=changed[:1]))
+    found = checks(read_run(folder), DOCS)
+    mutants, proofs = found["Mutants found by the benches"], found["Formal proofs"]
+    assert (mutants.scope, proofs.scope) == (Scope.OLDER, Scope.OLDER)
+    assert (mutants.scope.sign, mutants.scope.value) == ("○", "older than the gateware")
+    assert (mutants.remedy, proofs.remedy) == ("make mutate", "make formal")
+    assert mutants.source.startswith(
+        "docs/mutation.json (committed 2026-01-02 as abc1234; changed since: hw/array.py, "
+        "hw/pe/a.py, hw/pe/b.py and 2 more), without"
+    )
+    assert proofs.source.startswith("docs/formal.json (changed since: hw/array.py), without")
+
+
+def test_a_proof_that_does_not_hold_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    aged(monkeypatch)
+    claim = "2 lanes, 8-bit activations: c"
+    proofs = [{"name": "sums-bit_pair", "claim": claim, "method": "prove", "passed": False}]
     record(folder, "formal.json", proofs)
     check = checks(read_run(folder), folder, DOCS)["Formal proofs"]
     assert check.scope is Scope.FAILED
     assert check.text == (
         "74 of 75 proofs hold (35 by induction, the others to a bounded depth), 5 of 6 of those "
-        "that are about the PE bit_pair. "
-        "Not: sums-bit_pair."
+        "that are about the PE bit_pair. Not: sums-bit_pair. They cover products of 4-bit "
+        "activations (to a bounded depth); sums of a step's products of 4-bit activations on 2 "
+        "lanes (by induction). The array of this run has 32 lanes and 8-bit activations."
     )
-    assert check.source == "run/formal.json, docs/formal.json"  # what comes first counts
+    # what comes first counts
+    assert check.source.startswith("run/formal.json, docs/formal.json, without a digest")
 
 
 def test_checks_of_costs_hold_for_the_same_cells_only(folder: Path) -> None:

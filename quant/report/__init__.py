@@ -1,1 +1,1 @@
-"""One HTML page about searches: ``python -m quant.report RUN...``."""
+"""One HTML page about runs: ``python -m quant.report RUN...``."""

@@ -32,9 +32,27 @@ def page_path(runs: list[Path], output: Path | None) -> Path:
     return output or (runs[0] / NAME if len(runs) == 1 else Path(NAME))
 
 
+def check_page_path(path: Path) -> None:
+    """Refuse a place where no page can be.
+
+    Raises
+    ------
+    QuantError
+        If it is a folder, or something above it is a file; one line.
+    """
+    if path.is_dir():
+        raise QuantError(
+            f"{path}: output must be a file, not a folder; name one in it, such as {path / NAME}"
+        )
+    above = next((parent for parent in path.parents if parent.exists()), None)
+    if above is not None and not above.is_dir():
+        raise QuantError(f"{path}: output must be in a folder, and {above} is a file; name another")
+
+
 def main(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders of finished searches.")
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders of finished searches, or of ptq."),
     ],
     output: Annotated[
         Path | None,
@@ -49,7 +67,7 @@ def main(
         typer.Option(help="Folders with records of checks; docs and build of this checkout."),
     ] = None,
 ) -> None:
-    """Write a page that shows what searches have found, what it costs and what was checked."""
+    """Write a page that shows what runs have found, what it costs and what was checked."""
     from hw.files import write_text
     from quant.report.page import page
     from quant.report.runs import read_run
@@ -57,6 +75,7 @@ def main(
     path = page_path(runs, output)
     try:
         found = [read_run(run) for run in runs]
+        check_page_path(path)
         for table in cost_table or ():
             CostTable.load(table)
         for folder in records or ():

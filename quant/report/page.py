@@ -18,6 +18,7 @@ from quant.report.energy import energy_chart
 from quant.report.front import bits_table, front_charts, front_table
 from quant.report.hardware import HardwareView, hardware_view
 from quant.report.layers import bit_charts, cost_charts, layer_table
+from quant.report.quantised_view import QuantisedView, quantised_view
 from quant.report.records import Records, read_records
 from quant.report.runs import Run
 from quant.report.scatter import ScatterChart
@@ -56,6 +57,8 @@ class RunView:
         Why there is none.
     same_hardware : int
         Number of an earlier run with this very table; 0 if there is none.
+    quantised : QuantisedView, optional
+        Of a run without a search.
     others
         Tables and pictures, in the order of the page; those that a run has not are empty.
     """
@@ -67,6 +70,7 @@ class RunView:
     hardware: HardwareView | None
     hardware_reason: str
     same_hardware: int = 0
+    quantised: QuantisedView | None = None
     figures: Sequence[KeyFigure] = ()
     warning: str = ""
     targets: Table | None = None
@@ -105,6 +109,8 @@ def run_view(
             front_table=front_table(run.front),
             front_bits=bits_table(run.front),
         )
+    if run.quantised is not None:
+        view = replace(view, quantised=quantised_view(run.quantised))
     result = run.result
     if result is None:
         return view
@@ -167,7 +173,7 @@ def page(
         own = read_records([run.folder])
         found = FoundTable(reason="The files of this run do not name the digest of its cost table.")
         if run.provenance is not None:
-            found = find_table(run.provenance.cost_table, tables)
+            found = find_table(run.provenance.cost_table, tables, run.folder)
         digest = run.provenance.cost_table.sha256 if run.provenance and found.table else ""
         records = Records(filed=own.filed + shared.filed)
         same = shown.get(digest, 0)

@@ -94,14 +94,19 @@ class TableName(Record):
     sha256: str
 
 
-class Provenance(Record):
-    """What made a run."""
+class Origin(Record):
+    """What made a run of any kind."""
 
     command: str
     versions: dict[str, str]
-    qat: dict[str, int | str]
     weights: dict[str, str]
     data_sha256: dict[str, str]
+
+
+class Provenance(Origin):
+    """What made a search or a front."""
+
+    qat: dict[str, int | str]
     cost_table: TableName
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from quant.budget import ROUNDING
 from quant.report import quantities as units
+from quant.report.quantised import Quantised
 from quant.report.quantities import one, percent, points, ratio, unit_for
 from quant.report.results import Cost, Result
 from quant.report.table import Cell, Table, figure, heading, share, words
@@ -46,7 +47,7 @@ class KeyFigure:
     met: bool | None = None
 
 
-def drop(result: Result) -> float:
+def drop(result: Result | Quantised) -> float:
     """Loss of top-1 accuracy on the test images, a fraction."""
     return result.accuracy.floating - result.accuracy.searched
 

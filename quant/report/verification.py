@@ -1,16 +1,19 @@
 """What was checked of a run, and by which file; nothing is said that no file shows.
 
 A check of a network counts for a run only if its record has the digest of the run's own integers;
-checks of gateware and costs hold for every run on the same kind of PE, or the same cells.
+checks of costs hold for every run on the same cells. Proofs and mutants have no digest of the
+design: they are of the gateware as it was then, and older than it where a checkout shows a change.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
+from quant.report.age import age_of
+from quant.report.coverage import covered
 from quant.report.records import (
     Blind,
     Compose,
@@ -34,7 +37,8 @@ class Scope(Enum):
     """What a check holds for; the value is shown."""
 
     RUN = "this run"
-    GATEWARE = "the gateware"
+    GATEWARE = "the gateware as it was then"
+    OLDER = "older than the gateware"
     COSTS = "the cost table"
     OTHER = "not for this run"
     NONE = "no record"
@@ -43,7 +47,8 @@ class Scope(Enum):
     @property
     def sign(self) -> str:
         """A sign beside the words, so that colour is not needed."""
-        return {Scope.OTHER: "○", Scope.NONE: "-", Scope.FAILED: "✘"}.get(self, "✔")
+        signs = {Scope.OTHER: "○", Scope.OLDER: "○", Scope.NONE: "-", Scope.FAILED: "✘"}
+        return signs.get(self, "✔")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +66,7 @@ class Check:
     source : str
         The file; empty if there is none.
     remedy : str
-        The command that would make the record; empty if there is one.
+        The command that would make the record, or make it anew; empty if none is wanted.
     """
 
     name: str
@@ -90,7 +95,7 @@ class Integers:
 def integers_of(run: Run) -> Integers:
     """Read and check a run's integer network."""
     name = "Integer network"
-    entry = run.result.integer_network if run.result else None
+    entry = run.integer_network
     if entry is None or entry.folder is None:
         reason = "The run has none, so nothing of it was compared bit for bit."
         if entry is not None and entry.reason:
@@ -125,15 +130,17 @@ def checks_of(run: Run, found: Integers, records: Records, table: CostTable | No
     checks = [found.check]
     if found.digest:
         checks += [_golden(run, found, records), _cosim(run, found, records)]
+    if not run.priced:
+        return checks  # it names no hardware that gateware or costs could be of
     array = table.array if table else None
     if table is None or not isinstance(array, ArrayFigures):
         why = "the cost table is not here" if table is None else f"{table.array.label} is not ours"
         text = f"Not looked for: {why}, so proofs and mutants of the gateware may not be about it."
         return [*checks, Check(name="Gateware", scope=Scope.NONE, text=text)]
-    kind = array.parameters.pe.value
+    kind, parameters = array.parameters.pe.value, array.parameters
     return [
         *checks,
-        _formal(kind, records),
+        _formal(kind, records, lanes=parameters.lanes, act_bits=parameters.act_bits),
         _mutation(kind, records),
         *([_energy(found, records, table)] if found.digest else []),
         _sta(kind, table, records),
@@ -185,11 +192,12 @@ def _cosim_text(record: Cosim) -> str:
     )
 
 
-def _formal(kind: str, records: Records) -> Check:
+def _formal(kind: str, records: Records, *, lanes: int, act_bits: int) -> Check:
     name, found = "Formal proofs", records.proofs()
+    remedy = "make formal"
     if not found:
         text = "No file with proofs is here."
-        return Check(name=name, scope=Scope.NONE, text=text, remedy="make formal")
+        return Check(name=name, scope=Scope.NONE, text=text, remedy=remedy)
     proofs = [proof for _, proof in found]
     own = [proof for proof in proofs if kind in proof.name]
     induction = sum(proof.method == "prove" for proof in proofs)
@@ -201,13 +209,29 @@ def _formal(kind: str, records: Records) -> Check:
     failed = [proof.name for proof in proofs if not proof.passed]
     if failed:
         text += f" Not: {', '.join(failed)}."
-    scope = Scope.FAILED if failed else Scope.GATEWARE
-    sources = ", ".join(dict.fromkeys(_short(path) for path, _ in found))
-    return Check(name=name, scope=scope, text=text, source=sources)
+    text += covered([p for p in own if p.passed], lanes=lanes, act_bits=act_bits)
+    check = _of_gateware(name, text, [path for path, _ in found], remedy)
+    return replace(check, scope=Scope.FAILED) if failed else check
+
+
+def _of_gateware(name: str, text: str, paths: list[Path], remedy: str) -> Check:
+    """Return a check that has no digest of the design, with the age of its files."""
+    ages = {path: age_of(path) for path in dict.fromkeys(paths)}
+    sources = ", ".join(
+        f"{_short(path)} ({age.said})" if age.said else _short(path) for path, age in ages.items()
+    )
+    older = any(age.changed for age in ages.values())
+    return Check(
+        name=name,
+        scope=Scope.OLDER if older else Scope.GATEWARE,
+        text=text,
+        source=f"{sources}, without a digest of the design: of the gateware as it was then",
+        remedy=remedy if older else "",
+    )
 
 
 def _mutation(kind: str, records: Records) -> Check:
-    name = "Mutants found by the benches"
+    name, remedy = "Mutants found by the benches", "make mutate"
     for filed, record in _of(records, Mutation):
         own = [u for u in record.units if u.name.startswith(f"{kind}-") or u.name == "requantiser"]
         if not own:
@@ -219,9 +243,9 @@ def _mutation(kind: str, records: Records) -> Check:
             f"Of {mutants:,} mutants of {', '.join(unit.name for unit in own)}: {killed:,} found, "
             f"{equivalent:,} proven equivalent, {mutants - killed - equivalent:,} neither."
         )
-        return Check(name=name, scope=Scope.GATEWARE, text=text, source=_short(filed.path))
+        return _of_gateware(name, text, [filed.path], remedy)
     text = f"No file has mutants of the PE {kind}."
-    return Check(name=name, scope=Scope.NONE, text=text, remedy="make mutate")
+    return Check(name=name, scope=Scope.NONE, text=text, remedy=remedy)
 
 
 def _energy(found: Integers, records: Records, table: CostTable) -> Check:
