@@ -75,21 +75,22 @@ class Options(BaseModel):
         kind = "" if self.pareto is None else "-front"
         return self.out or Path("runs") / f"{file_name(self.model)}{kind}-seed{self.seed}"
 
-    def effective(self) -> dict[str, Any]:
-        """Return the options with what they imply filled in, except what a cost table implies."""
-        values = self.model_dump()
-        values["data"] = self.data or default_folder()
-        if self.pareto is None and self.map is None:
-            values["method"] = self._method().value
-        if values["method"] == Method.MILP.value:
-            values["sensitivity"] = self._sensitivity()
+    def implied(self) -> dict[str, Any]:
+        """Return what follows from options that were not given, except from a cost table."""
+        found: dict[str, Any] = {}
+        if self.data is None:
+            found["data"] = default_folder()
         if self.pareto is not None:
-            values["points"] = self.points or POINTS
+            found["points"] = self.points or POINTS
+        elif self.method is None and self.map is None:
+            found["method"] = self._method().value
+        if self.method == Method.MILP.value:
+            found["sensitivity"] = self._sensitivity()
         if not self.ptq_only:
-            values["scales"] = self.scales or DEFAULT_SCALES.value
-        if self._limits().keys() == {Resource.SIZE}:
-            values["max_size"] = self.max_size or DEFAULT_SIZE
-        return values
+            found["scales"] = self.scales or DEFAULT_SCALES.value
+        if self.max_size is None and Resource.SIZE in self._limits():
+            found["max_size"] = DEFAULT_SIZE
+        return {name: value for name, value in found.items() if getattr(self, name) is None}
 
     def request(self, *, command: str) -> Request:
         """Check all options.
@@ -301,8 +302,8 @@ def check_acts(acts: dict[str, int], tensors: set[str], table: CostTable) -> Non
             )
 
 
-def check_map(bits: dict[str, WeightMode], names: tuple[str, ...], table: CostTable) -> None:
-    """Refuse an allocation of other layers, or of precisions that the hardware has not.
+def check_names(bits: dict[str, WeightMode], names: tuple[str, ...]) -> None:
+    """Refuse an allocation of other layers.
 
     Raises
     ------
@@ -315,6 +316,16 @@ def check_map(bits: dict[str, WeightMode], names: tuple[str, ...], table: CostTa
     ):
         if wrong:
             raise QuantError(f"map must {text}, not leave out or add {', '.join(wrong)}")
+
+
+def check_map(bits: dict[str, WeightMode], table: CostTable) -> None:
+    """Refuse an allocation of precisions that the hardware has not.
+
+    Raises
+    ------
+    QuantError
+        One line.
+    """
     for name, mode in bits.items():
         if mode not in table.modes:
             known = ", ".join(str(m.bits) for m in table.modes)

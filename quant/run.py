@@ -21,7 +21,7 @@ from quant.jobs import Jobs, jobs_of
 from quant.journal import Entry, Journal
 from quant.menu import menu_of, most_act_bits
 from quant.methods import choose, leanest
-from quant.options import check_acts, check_map
+from quant.options import check_acts, check_map, check_names
 from quant.outcome import Outcome, Trained
 from quant.progress import SearchProgress
 from quant.qat import QatSettings
@@ -78,11 +78,10 @@ def _run(request: Request, team: Team, begin: Callable[[], None]) -> bool:
     console = Console(stderr=True)
     team.tell(source)
     bench, journal = Workbench(source, team=team), Journal(request.state)
-    if request.bits is not None and len(request.tables) == 1:
-        check_map(request.bits, tuple(n.name for n in bench.network.layers), request.tables[0][1])
+    _check_map(request, bench)
+    chosen = jobs_of(request.workers, request.cluster)
     begin()
     _print_notes(bench, console)
-    chosen = jobs_of(request.workers, request.cluster)
     with chosen as jobs, SearchProgress(console, request) as progress:
         shared = jobs if request.cluster else None  # here, threads share the layers' runs
         session = open_session(request, bench, journal, progress, shared)
@@ -97,6 +96,18 @@ def _run(request: Request, team: Team, begin: Callable[[], None]) -> bool:
     shutil.rmtree(request.state, ignore_errors=True)
     console.print(f"done after {time.perf_counter() - began:.1f} s")
     return met
+
+
+def _check_map(request: Request, bench: Workbench) -> None:
+    """Check what is known of a map before the hardware is picked."""
+    if request.bits is None:
+        return
+    layers = bench.network.layers
+    check_names(request.bits, tuple(layer.name for layer in layers))
+    if len(request.tables) == 1:
+        ((_, table),) = request.tables
+        check_map(request.bits, table)
+        check_acts(request.acts, {n.source for n in layers} - bench.network.images, table)
 
 
 def open_session(
@@ -127,7 +138,8 @@ def open_session(
         candidates.append(Candidate(path=path, table=table, prices=prices, menu=menu))
     chosen = pick(candidates, request.wishes)
     if request.bits is not None:
-        check_map(request.bits, chosen.menu.names, chosen.table)
+        check_names(request.bits, chosen.menu.names)
+        check_map(request.bits, chosen.table)
         check_acts(request.acts, {layer.source for layer in layers} - images, chosen.table)
         request = replace(request, bits={name: request.bits[name] for name in chosen.menu.names})
     if chosen.unreachable(request.wishes) and request.bits is None:

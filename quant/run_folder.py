@@ -38,10 +38,14 @@ def check_out(out: Path, kind: str) -> None:
 
 
 def _kind_of(folder: Path) -> str | None:
+    """Kind of a run that is done, or stopped, in a folder."""
     if (folder / "front.json").exists():
         return FRONT
     config = folder / CONFIG_NAME
-    if not (folder / "result.json").exists() or not config.exists():
+    begun = (folder / "result.json").exists() or (folder / "state").exists()
+    if not begun or not config.exists():
         return None
-    of_ptq = f"command: {PTQ}" in config.read_text(encoding="utf-8").splitlines()
-    return PTQ if of_ptq else SEARCH
+    lines = config.read_text(encoding="utf-8").splitlines()
+    if f"command: {PTQ}" in lines:
+        return PTQ
+    return FRONT if any(line.startswith("pareto:") for line in lines) else SEARCH

@@ -199,7 +199,6 @@ def main(
         if resume is None:
             options = Options(**{n: v for n, v in context.params.items() if n != "resume"})
             command = shlex.join([*started_by(launched()[1]), "quant.search", *sys.argv[1:]])
-            folder = options.folder
         else:
             elsewhere = _where(context)
             options, command = load_options(resume / "state" / REQUEST)
@@ -214,7 +213,13 @@ def main(
 
         from quant.run import run
 
-        met = run(request, begin=lambda: _begin(request, options, resumed=resume is not None))
+        def begin() -> None:
+            nonlocal folder
+            if resume is None:
+                _begin(request, options)
+            folder = request.out
+
+        met = run(request, begin=begin)
         _tell(request, met)
     except (ValueError, QuantError, CostTableError, OSError) as error:
         complain(str(error))
@@ -278,18 +283,22 @@ def _check_resumed(request: Request, options: Options) -> None:
         )
 
 
-def _begin(request: Request, options: Options, *, resumed: bool) -> None:
+def _begin(request: Request, options: Options) -> None:
     """Write down what was asked for, once it is known to be possible."""
-    if not resumed:
-        shutil.rmtree(request.state, ignore_errors=True)
-        document = {
-            "command": request.command,
-            "processes": launched()[1],
-            "options": options.model_dump(mode="json"),
-            "read": _read_files(options),
-        }
-        write_json(request.state / REQUEST, document)
-    write_config(request.out / CONFIG_NAME, command="search", values=options.effective())
+    shutil.rmtree(request.state, ignore_errors=True)
+    document = {
+        "command": request.command,
+        "processes": launched()[1],
+        "options": options.model_dump(mode="json"),
+        "read": _read_files(options),
+    }
+    write_json(request.state / REQUEST, document)
+    write_config(
+        request.out / CONFIG_NAME,
+        command="search",
+        values=options.model_dump(),
+        implied=options.implied(),
+    )
 
 
 def _where(context: typer.Context) -> dict[str, Any]:
@@ -301,6 +310,8 @@ def _where(context: typer.Context) -> dict[str, Any]:
             f"resume must come alone or with {' and '.join(WHERE)}, since it takes all other "
             f"options of the search, not with {', '.join(others)}"
         )
+    if given == ["--workers"]:
+        return {"workers": context.params["workers"], "cluster": ""}  # here, wherever it was
     return {WHERE[option]: context.params[WHERE[option]] for option in given}
 
 
@@ -311,7 +322,7 @@ def _on_terminate(number: int, frame: object) -> None:
 def _stopped(folder: Path | None, status: int) -> typer.Exit:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends this process, too
     again = shlex.join(started_by(launched()[1]))
-    if folder is None or not (folder / "state" / REQUEST).exists():
+    if folder is None:
         print("stopped before anything was done", file=sys.stderr)
         return typer.Exit(status)
     print(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hw.precision import WeightMode
+from quant import cifar
 from quant.allocation import Acts, Bits
 from quant.batches import inputs_of
 from quant.calibrate import fit_activations, reestimate_norms
@@ -68,11 +69,12 @@ class Source:
     def anywhere(self) -> Source:
         """Return the same with absolute paths, for processes that work in other folders."""
         files = Path(self.model).is_file()  # an ONNX file
+        on_disk = self.data.with_name(self.data.name.removesuffix(cifar.COARSE)).exists()
         return replace(
             self,
             model=str(Path(self.model).absolute()) if files else self.model,
             weights=None if self.weights is None else self.weights.absolute(),
-            data=self.data.absolute() if self.data.exists() else self.data,
+            data=self.data.absolute() if on_disk else self.data,
         )
 
 

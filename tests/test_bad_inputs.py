@@ -12,6 +12,12 @@ from hw.cli.console import command
 torch.set_num_threads(1)
 
 SEARCH = ("search", "--data", "data.npz")
+LAYERS = [
+    "stem",
+    *(f"block{i}.conv{j}" for i in (1, 2, 3) for j in (1, 2)),
+    *(f"block{i}.shortcut.0" for i in (2, 3)),
+    "fc",
+]
 CASES = [
     # configuration files
     ("search --config broken.yaml", "broken.yaml, line 2: config must be YAML"),
@@ -21,7 +27,7 @@ CASES = [
     # cost tables
     ("search --cost-table object.json", "object.json: name: must be given"),
     ("search --cost-table none.json", "none.json: cannot read the cost table"),
-    ("search --cost-table nan.json", "nan.json"),
+    ("search --cost-table nan.json", "nan.json: "),
     # networks, weights, maps
     ("SEARCH --weights junk", "junk: weights must be a safetensors file"),
     ("search --weights none", "none: weights must be a file, and there is none of this name"),
@@ -59,13 +65,18 @@ CASES = [
     ("synth --clock-ns 0", "clock_ns must be positive"),
     # folders of other commands
     ("report empty", "empty: run must be the folder of a finished search"),
-    ("export empty --out x", "empty"),
+    ("export empty --out x", "empty/result.json: run must be the folder of a finished"),
     ("cosim empty", "empty/network.json: must be a file"),
     # use of the command
     ("export empty", "sigmaquant export: missing option '--out'"),
     ("export empty --out x --format foo", "'--format': 'foo' is not one of 'integer', 'onnx'"),
     ("search --max-szie 0.3", "no such option: --max-szie (Possible options: --max-"),
     ("search --points many", "invalid value for '--points'"),
+    ("--bogus", "sigmaquant: no such option: --bogus"),
+    ("bench --bogus", "sigmaquant bench: no such option: --bogus"),
+    ("search --points", "search: option '--points' requires an argument"),
+    ("SEARCH --out runs/resnet8-seed0 --cluster tcp://127.0.0.1:9", "cluster must be the address"),
+    ("SEARCH --out runs/resnet8-seed0 --map acts.json", "map: "),
     ("searhc", "sigmaquant: no such command 'searhc'"),
     ("bench none", "sigmaquant bench: no such command 'none'"),
 ]
@@ -81,6 +92,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "object.json": '{"a": 1}',
         "nan.json": '{"name": NaN}',
         "three.json": json.dumps({"stem": 3}),
+        "acts.json": json.dumps({"allocation": dict.fromkeys(LAYERS, 4), "activations": {"no": 4}}),
         "map.json": json.dumps({"stem": 4}),
         "junk": "xx",
         "junk.onnx": "xx",

@@ -23,7 +23,7 @@ from quant.hardware import Candidate, area_limit_um2, pick
 from quant.menu import Menu, Policy, menu_of
 from quant.milp import cheapest, exact
 from quant.objective import Objective
-from quant.options import Options, check_map, read_map
+from quant.options import Options, check_map, check_names, read_map
 from quant.resources import Limit, Resource, parse_limit, shown
 from quant.wishes import Wishes
 from synth.table import ArrayFigures, ArrayParameters, CostTable, EngineFigures, ModuleFigures
@@ -302,9 +302,9 @@ def test_a_map_is_read_from_plain_json_or_a_result(tmp_path: Path) -> None:
         read_map(path)
     assert str(caught.value) == f"{path}: bits of a must be one of 2, 4, 6, 8, not 3"
     with pytest.raises(QuantError, match=r"^map must have every layer, not leave out or add b$"):
-        check_map({"a": W2}, ("a", "b"), array("t", 1.0))
+        check_names({"a": W2}, ("a", "b"))
     with pytest.raises(QuantError, match=r"^map: bits of a must be one of 2, 8 \(t\), not 4$"):
-        check_map({"a": W4}, ("a",), array("t", 1.0))
+        check_map({"a": W4}, array("t", 1.0))
 
 
 @pytest.mark.parametrize(

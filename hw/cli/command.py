@@ -52,7 +52,7 @@ class _Command(TyperCommand):
         try:
             return super().make_context(info_name, args, parent=parent, **extra)
         except UsageError as error:
-            complain_of_usage(error)
+            complain_of_usage(error, info_name)
             raise typer.Exit(BAD_INPUT) from None
 
 

@@ -100,7 +100,9 @@ def read_config(
         ) from None
 
 
-def write_config(path: Path, *, command: str, values: Mapping[str, Any]) -> None:
+def write_config(
+    path: Path, *, command: str, values: Mapping[str, Any], implied: Mapping[str, Any] | None = None
+) -> None:
     """Write a configuration that `read_config` reads.
 
     Parameters
@@ -111,11 +113,13 @@ def write_config(path: Path, *, command: str, values: Mapping[str, Any]) -> None
     values : mapping
         By key or by parameter; None, what was not given, is left out. Paths below the current
         folder are written from there.
+    implied : mapping, optional
+        What follows from what was not given: a comment, so that other options can go with the file.
     """
-    plain = {COMMAND: command} | {
-        name.replace("_", "-"): _plain(value) for name, value in values.items() if value is not None
-    }
-    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=PER_LINE)
+    text = _dumped({COMMAND: command, **values})
+    if implied:
+        lines = _dumped(implied).splitlines(keepends=True)
+        text += "# It follows:\n" + "".join(f"# {line}" for line in lines)
     head = f"# What {typed(command)} ran with; again: {typed(command)} --config {path.name}\n"
     write_text(path, head + text)
 
@@ -191,3 +195,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value
+
+
+def _dumped(values: Mapping[str, Any]) -> str:
+    plain = {n.replace("_", "-"): _plain(value) for n, value in values.items() if value is not None}
+    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=PER_LINE)
+    return text

@@ -53,6 +53,19 @@ class _Lazy(TyperCommand):
 class _Group(TyperGroup):
     """A group whose usage errors are one line."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Parse what stands before the command; without arguments, the help is shown."""
+        bare = not args  # parsing takes them away
+        try:
+            return super().make_context(info_name, args, parent=parent, **extra)
+        except UsageError as error:
+            if bare:
+                raise
+            complain_of_usage(error, info_name)
+            raise typer.Exit(BAD_INPUT) from None
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that is asked for."""
         try:

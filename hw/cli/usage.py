@@ -10,17 +10,15 @@ import typer
 UsageError: Any = typer.BadParameter.__base__  # of the click that typer uses
 
 
-def complain_of_usage(error: Any) -> None:
-    """Print a usage error on stderr; where there are no arguments at all, the help.
+def complain_of_usage(error: Any, info_name: str | None = None) -> None:
+    """Print a usage error on stderr.
 
     Parameters
     ----------
     error : UsageError
+    info_name : str, optional
+        Name of the command, for an error that does not know it.
     """
-    path = "" if error.ctx is None else error.ctx.command_path
-    if type(error).__name__ == "NoArgsIsHelpError":
-        print(error.ctx.get_help(), file=sys.stderr)
-        return
+    path = info_name or "" if error.ctx is None else error.ctx.command_path
     text = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
-    head = f"{path}: " if path else ""
-    print(f"{head}{text[:1].lower()}{text[1:]}; see {path} --help", file=sys.stderr)
+    print(f"{path}: {text[:1].lower()}{text[1:]}; see {path} --help", file=sys.stderr)

@@ -22,7 +22,7 @@ from hw.cli.output import tell
 from quant.catalogue import MODELS
 from quant.errors import QuantError
 from quant.files import sha256, write_json
-from quant.ptq.options import DEFAULT_BITS, Options, load_options, read_bits
+from quant.ptq.options import Options, load_options, read_bits
 from quant.run_folder import PTQ, check_out
 from quant.sources import open_data
 
@@ -143,7 +143,6 @@ def main(
     try:
         if resume is None:
             options = Options(**{n: v for n, v in context.params.items() if n != "resume"})
-            folder = options.folder
             command = shlex.join(["python", "-m", "quant.ptq", *sys.argv[1:]])
             document = _document(options, command)
         else:
@@ -160,12 +159,13 @@ def main(
 
         from quant.ptq.run import run
 
-        run(
-            options,
-            recipe,
-            command=str(document["command"]),
-            begin=lambda: _begin(options, document, resumed=resume is not None),
-        )
+        def begin() -> None:
+            nonlocal folder
+            if resume is None:
+                _begin(options, document)
+            folder = options.folder
+
+        run(options, recipe, command=str(document["command"]), begin=begin)
         _tell(options.folder)
     except (ValueError, QuantError, OSError) as error:
         complain(str(error))
@@ -215,16 +215,17 @@ def _check_resumed(document: dict[str, Any]) -> None:
             raise QuantError(f"{name}: must be as it was when the run began; start anew")
 
 
-def _begin(options: Options, document: dict[str, Any], *, resumed: bool) -> None:
+def _begin(options: Options, document: dict[str, Any]) -> None:
     """Write down what was asked for, once it is known to be possible."""
     state = options.folder / STATE
-    if not resumed:
-        shutil.rmtree(state, ignore_errors=True)
-        write_json(state / REQUEST, document)
-    values = {**options.model_dump(), "data": options.data_folder}
-    if options.map is None:
-        values["bits"] = options.bits or DEFAULT_BITS
-    write_config(options.folder / CONFIG_NAME, command="ptq", values=values)
+    shutil.rmtree(state, ignore_errors=True)
+    write_json(state / REQUEST, document)
+    write_config(
+        options.folder / CONFIG_NAME,
+        command="ptq",
+        values=options.model_dump(),
+        implied=options.implied(),
+    )
 
 
 def _refuse_others(context: typer.Context) -> None:
@@ -241,7 +242,7 @@ def _on_terminate(number: int, frame: object) -> None:
 
 
 def _stopped(folder: Path | None, status: int) -> typer.Exit:
-    if folder is None or not (folder / STATE / REQUEST).exists():
+    if folder is None:
         print("stopped before anything was done", file=sys.stderr)
         return typer.Exit(status)
     again = shlex.join(["python", "-m", "quant.ptq", "--resume", str(folder)])

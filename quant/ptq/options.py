@@ -66,6 +66,13 @@ class Options(BaseModel):
         """Folder of images."""
         return self.data or default_folder()
 
+    def implied(self) -> dict[str, Any]:
+        """Return what follows from options that were not given."""
+        found: dict[str, Any] = {} if self.data else {"data": default_folder()}
+        if self.bits is None and self.map is None:
+            found["bits"] = DEFAULT_BITS
+        return found
+
     def check(self) -> Recipe:
         """Check all options; returns the recipe that they make.
 

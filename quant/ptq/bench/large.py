@@ -340,6 +340,7 @@ def document_of(tasks: list[Task]) -> Mapping[str, Any]:
         "machine": f"{os.cpu_count()} cores",
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
+        "code_sha256": code_sha256(QUANT.rglob("*.py")),
         "limit_bytes": LIMIT_BYTES,
         "networks": networks,
     }

@@ -150,16 +150,17 @@ def measured(
     for seed in SEEDS:
         for model in models:
             weights = sha256(WEIGHTS_FOLDER / f"{model}.safetensors")
+            known_by = {**common, "weights": weights, "data": str(networks.data)}
             for method, bits, recipe in _ours(seed):
                 name = f"{model}-{seed}-{bits}-{method}".replace(", ", "-").replace(" ", "-")
-                asked = {**common, "recipe": recipe.json(), "weights": weights}
+                asked = {**known_by, "recipe": recipe.json()}
                 known = journal.read(name, asked)
                 if known is None:
                     known = networks.cell(model, seed, bits, recipe)
                     journal.write(name, asked, known)
                     note(name)
                 cells.append(_cell(model, seed, bits, method, known))
-            for peer, bits, entry in _peers(journal, model, seed, weights, peers, note):
+            for peer, bits, entry in _peers(journal, model, seed, known_by, peers, note):
                 cells.append(_cell(model, seed, bits, peer, entry))
     return cells
 
@@ -179,16 +180,15 @@ def _peers(
     journal: Journal,
     model: str,
     seed: int,
-    weights: str,
+    asked: Mapping[str, Any],
     python: Path | None,
     note: Callable[[str], None],
 ) -> Iterator[tuple[str, int, Entry]]:
-    asked = {"weights": weights, "images": CALIBRATION_IMAGES}
     for peer, (module, widths) in PEERS.items():
         names = {bits: f"{model}-{seed}-{bits}-{peer}" for bits in widths}
         left = [bits for bits, name in names.items() if journal.read(name, asked) is None]
         if left and python is not None:
-            for found in _asked(python, module, model, seed, left):
+            for found in _asked(python, module, model, seed, asked["data"], left):
                 journal.write(names[found["bits"]], asked, Entry(values=found))
                 note(names[found["bits"]])
         for bits, name in names.items():
@@ -208,10 +208,11 @@ def left_out(cells: Sequence[Mapping[str, Any]], models: Sequence[str] = MODELS)
 
 
 def _asked(
-    python: Path, module: str, model: str, seed: int, widths: Sequence[int]
+    python: Path, module: str, model: str, seed: int, data: str, widths: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     """Run another tool's script; yields what it tells, width after width."""
-    command = [str(python), "-m", module, model, str(seed), "test", *map(str, widths)]
+    part = "test"
+    command = [str(python), "-m", module, model, str(seed), part, data, *map(str, widths)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryFile("w+") as told:
         process = subprocess.Popen(
@@ -275,7 +276,9 @@ def main(
 
 
 def _float(networks: Networks, journal: Journal, model: str) -> float:
-    asked = {"weights": sha256(WEIGHTS_FOLDER / f"{model}.safetensors")}
+    weights = sha256(WEIGHTS_FOLDER / f"{model}.safetensors")
+    code = code_sha256(QUANT.rglob("*.py"))
+    asked = {"weights": weights, "data": str(networks.data), "code": code}
 
     def compute() -> Entry:
         bench = networks.bench(model)

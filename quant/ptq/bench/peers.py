@@ -20,12 +20,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from quant.data import Images, default_folder
+from quant.data import Images
 from quant.evaluate import accuracy
 from quant.ptq.network import CALIBRATION_IMAGES, calibration_images
 from quant.workbench import Source, Workbench
@@ -69,11 +70,11 @@ Quantise = Callable[[Task, int], tuple[nn.Module, str]]
 
 
 def main(packages: tuple[str, ...], quantise: Quantise) -> None:
-    """Run ``MODEL SEED PART BITS...`` of the command line, PART being test or validation."""
+    """Run ``MODEL SEED PART DATA BITS...`` of the command line, PART being test or validation."""
     torch.set_num_threads(1)
-    model, seed, part, *widths = sys.argv[1:]
+    model, seed, part, data, *widths = sys.argv[1:]
     stdout, sys.stdout = sys.stdout, sys.stderr  # tools print what they like
-    bench = Workbench(Source(model=model, weights=None, data=default_folder()))
+    bench = Workbench(Source(model=model, weights=None, data=Path(data)))
     task = Task(
         model=model,
         network=bench.teacher,
