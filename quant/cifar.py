@@ -33,6 +33,11 @@ _HELP = (
 )
 
 
+def without_coarse(folder: Path) -> Path:
+    """Return the folder or archive itself, without `COARSE` behind its name."""
+    return folder.with_name(folder.name.removesuffix(COARSE)) if folder.name else folder
+
+
 class Kind(Enum):
     """Which of the two; the value is what messages call it."""
 

@@ -15,7 +15,8 @@ from quant.catalogue import check_model, file_name
 from quant.data import default_folder
 from quant.device import check_device
 from quant.errors import QuantError
-from quant.menu import Policy, most_act_bits
+from quant.map_file import read_map
+from quant.menu import Policy
 from quant.request import Method, Plan, Request
 from quant.resources import Limit, Resource, parse_limit
 from quant.rounding import Rounding
@@ -237,101 +238,6 @@ def check_seed(seed: int) -> None:
     """Refuse a seed that not every generator takes; one line."""
     if not 0 <= seed <= MOST_SEED:
         raise QuantError(f"seed must be from 0 to {MOST_SEED}, not {seed}")
-
-
-def read_map(path: Path) -> tuple[dict[str, WeightMode], dict[str, int]]:
-    """Read an allocation: ``{"layer": bits, ...}``, or a result.json with its ``allocation``.
-
-    Returns
-    -------
-    dict of str to WeightMode, dict of str to int
-        Bits of weights by layer, and those of activations by tensor (``activations`` beside
-        ``allocation``), none of them if there are none.
-
-    Raises
-    ------
-    QuantError
-        If the file is missing, no JSON, or no such object; one line with the path.
-    """
-    rule = f'{path}: map must be JSON such as {{"stem": 8, "fc": 4}} or a result.json'
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise QuantError(f"{path}: map must be readable, not: {error.strerror}") from error
-    except ValueError as error:
-        raise QuantError(f"{rule}, not: {error}") from error
-    acts: Any = {}
-    if isinstance(value, dict) and "allocation" in value:
-        value, acts = value["allocation"], value.get("activations", {})
-    if not isinstance(value, dict) or not value:
-        raise QuantError(f"{rule}, not {type(value).__name__}")
-    known = {mode.bits: mode for mode in WeightMode}
-    for name, bits in value.items():
-        if isinstance(bits, bool) or not isinstance(bits, int) or bits not in known:
-            raise QuantError(f"{path}: bits of {name} must be one of 2, 4, 6, 8, not {bits}")
-    if not isinstance(acts, dict):
-        raise QuantError(f"{rule}, and activations an object, not {type(acts).__name__}")
-    for tensor, bits in acts.items():
-        whole = isinstance(bits, int) and not isinstance(bits, bool)
-        if not whole or not LEAST_ACT_BITS <= bits <= ACT_BITS:
-            raise QuantError(
-                f"{path}: bits of activation {tensor} must be from {LEAST_ACT_BITS} to {ACT_BITS}, "
-                f"not {bits}"
-            )
-    return {name: known[bits] for name, bits in value.items()}, acts
-
-
-def check_acts(acts: dict[str, int], tensors: set[str], table: CostTable) -> None:
-    """Refuse bits of activations that no layer reads, of the image, or beyond the hardware's.
-
-    Raises
-    ------
-    QuantError
-        One line.
-    """
-    most = most_act_bits(table)
-    for tensor, bits in acts.items():
-        if tensor not in tensors and bits != most:
-            raise QuantError(
-                f"map: activations must be those that layers read, the image left out, not {tensor}"
-            )
-        if bits > most:
-            raise QuantError(
-                f"map: bits of activation {tensor} must be at most {most} ({table.name}), "
-                f"not {bits}"
-            )
-
-
-def check_names(bits: dict[str, WeightMode], names: tuple[str, ...]) -> None:
-    """Refuse an allocation of other layers.
-
-    Raises
-    ------
-    QuantError
-        One line.
-    """
-    for wrong, text in (
-        ([name for name in names if name not in bits], "have every layer"),
-        ([name for name in bits if name not in names], "have the network's layers only"),
-    ):
-        if wrong:
-            raise QuantError(f"map must {text}, not leave out or add {', '.join(wrong)}")
-
-
-def check_map(bits: dict[str, WeightMode], table: CostTable) -> None:
-    """Refuse an allocation of precisions that the hardware has not.
-
-    Raises
-    ------
-    QuantError
-        One line.
-    """
-    for name, mode in bits.items():
-        if mode not in table.modes:
-            known = ", ".join(str(m.bits) for m in table.modes)
-            raise QuantError(
-                f"map: bits of {name} must be one of {known} ({table.name}), not {mode.bits}"
-            )
 
 
 def load_options(path: Path) -> tuple[Options, str]:

@@ -30,6 +30,7 @@ from quant.quant_network import QuantNetwork, uniform_bits
 from quant.report.results import VERSION
 from quant.request import Request
 from quant.resources import Resource
+from quant.run_folder import INTEGER_FOLDER
 from quant.visits import Visit
 from quant.workbench import Workbench
 from sim.folder import save_examples
@@ -50,7 +51,6 @@ COSTS = (
     "dram_read_bits",
     "dram_write_bits",
 )
-INTEGER_FOLDER = "integer"
 EXAMPLES = 16
 """Test images that go with an integer network, for the co-simulation."""
 NETWORK = "network"

@@ -19,9 +19,9 @@ from quant.evaluate import accuracy
 from quant.hardware import Candidate, area_limit_um2, pick
 from quant.jobs import Jobs, jobs_of
 from quant.journal import Entry, Journal
+from quant.map_file import check_acts, check_map, check_names
 from quant.menu import menu_of, most_act_bits
 from quant.methods import choose, leanest
-from quant.options import check_acts, check_map, check_names
 from quant.outcome import Outcome, Trained
 from quant.progress import SearchProgress
 from quant.qat import QatSettings
@@ -138,7 +138,6 @@ def open_session(
         candidates.append(Candidate(path=path, table=table, prices=prices, menu=menu))
     chosen = pick(candidates, request.wishes)
     if request.bits is not None:
-        check_names(request.bits, chosen.menu.names)
         check_map(request.bits, chosen.table)
         check_acts(request.acts, {layer.source for layer in layers} - images, chosen.table)
         request = replace(request, bits={name: request.bits[name] for name in chosen.menu.names})

@@ -10,6 +10,9 @@ from quant.errors import QuantError
 SEARCH, FRONT, PTQ = "search", "front", "ptq"
 """Kinds of runs: `python -m quant.search`, the same with ``--pareto``, `python -m quant.ptq`."""
 
+INTEGER_FOLDER = "integer"
+"""The integer network of a run, in its folder."""
+
 
 def check_out(out: Path, kind: str) -> None:
     """Refuse a folder that cannot be one, or that has the results of another kind of run.

@@ -37,8 +37,7 @@ def open_data(folder: Path, model: str) -> Data:
     if folder.suffix == ".npz":
         return NpzData(folder)
     coarse = folder.name.endswith(cifar.COARSE)
-    place = folder.with_name(folder.name.removesuffix(cifar.COARSE)) if coarse else folder
-    found = cifar.find(place)
+    found = cifar.find(cifar.without_coarse(folder))
     if found is not None:
         return cifar.CifarData(found, coarse=coarse)
     own = model not in SHIPPED and folder.is_dir() and not _has_idx(folder)

@@ -69,7 +69,7 @@ class Source:
     def anywhere(self) -> Source:
         """Return the same with absolute paths, for processes that work in other folders."""
         files = Path(self.model).is_file()  # an ONNX file
-        on_disk = self.data.with_name(self.data.name.removesuffix(cifar.COARSE)).exists()
+        on_disk = cifar.without_coarse(self.data).exists()
         return replace(
             self,
             model=str(Path(self.model).absolute()) if files else self.model,

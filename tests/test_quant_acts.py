@@ -23,11 +23,12 @@ from quant.errors import QuantError
 from quant.graph import Layer, Network, trace
 from quant.greedy import greedy
 from quant.journal import Entry, Journal
+from quant.map_file import check_acts, read_map
 from quant.menu import Menu, Policy, menu_of, most_act_bits
 from quant.milp import exact
 from quant.models import ResNet8
 from quant.operands import LayerSample
-from quant.options import Options, check_acts, read_map
+from quant.options import Options
 from quant.probes import act_divergence
 from quant.quant_network import QuantNetwork, uniform_bits
 from quant.quantizer import (

@@ -20,10 +20,11 @@ from quant.errors import QuantError
 from quant.graph import Layer
 from quant.greedy import greedy
 from quant.hardware import Candidate, area_limit_um2, pick
+from quant.map_file import check_map, check_names, read_map
 from quant.menu import Menu, Policy, menu_of
 from quant.milp import cheapest, exact
 from quant.objective import Objective
-from quant.options import Options, check_map, check_names, read_map
+from quant.options import Options
 from quant.resources import Limit, Resource, parse_limit, shown
 from quant.wishes import Wishes
 from synth.table import ArrayFigures, ArrayParameters, CostTable, EngineFigures, ModuleFigures

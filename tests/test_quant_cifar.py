@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from quant.batches import flip_and_shift, to_input
-from quant.cifar import CifarData, Kind
+from quant.cifar import CifarData, Kind, without_coarse
 from quant.errors import QuantError
 from quant.sources import open_data
 
@@ -103,6 +103,13 @@ def test_labels_of_cifar_100_are_fine_unless_asked_for_coarse(
     assert coarse.test.labels.tolist() == [(1 + image) % 20 for image in range(30)]
     np.testing.assert_array_equal(fine.test.images, coarse.test.images)
     assert str(coarse.folder).endswith("#coarse")
+
+
+@pytest.mark.parametrize(
+    ("given", "place"), [("a/b#coarse", "a/b"), ("a/b", "a/b"), (".", "."), ("/", "/")]
+)
+def test_the_folder_itself_has_no_coarse_behind_it(given: str, place: str) -> None:
+    assert without_coarse(Path(given)) == Path(place)
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.value)

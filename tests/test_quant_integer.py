@@ -14,9 +14,9 @@ from quant.calibrate import fit_activations
 from quant.data import ImageSet
 from quant.errors import QuantError
 from quant.exact import ExactNetwork
-from quant.export import compare
 from quant.graph import trace
 from quant.integer import integer_network
+from quant.integer_check import compare
 from quant.models import DSCNN, ResNet8
 from quant.quant_layer import LayerIntegers
 from quant.quant_network import QuantNetwork
@@ -301,7 +301,7 @@ def test_a_dead_tensor_is_named_as_such() -> None:
 
 
 def test_export_of_no_run_is_one_line(tmp_path: Path) -> None:
-    from quant.export import read_integers
+    from quant.integer_check import read_integers
 
     with pytest.raises(
         QuantError, match=r"result.json: run must be the folder of a finished search"

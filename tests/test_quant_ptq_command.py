@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 from hw.precision import WeightMode
 from quant.catalogue import MODELS
 from quant.errors import QuantError
-from quant.export import check, read_integers
 from quant.factory import build_own
 from quant.graph import trace
+from quant.integer_check import check, read_integers
 from quant.journal import Entry, Journal
 from quant.models import build
 from quant.ptq.__main__ import main

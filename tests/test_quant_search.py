@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import signal
 import struct
 import subprocess
 import sys
@@ -16,18 +18,22 @@ from sklearn.datasets import load_digits
 from typer import Typer
 from typer.testing import CliRunner, Result
 
+import quant.search
+from hw.cli.config_file import write_config
 from hw.config import ArrayConfig
 from hw.precision import WeightMode
 from quant import workbench
 from quant.calibrate import clip, fit_activations
+from quant.data import default_folder
+from quant.errors import QuantError
 from quant.files import save_tensors
 from quant.jobs import InProcess, LocalProcesses
 from quant.models import build
-from quant.options import DEFAULT_TABLE
+from quant.options import DEFAULT_TABLE, Options
 from quant.qat import QatSettings
 from quant.result import COSTS
 from quant.rounding import Rounding
-from quant.search import main
+from quant.search import INTERRUPTED, TERMINATED, app, main
 from quant.train import TrainSettings, train
 from quant.workbench import Source, Workbench, train_uniform
 from synth.table import (
@@ -403,6 +409,43 @@ def test_too_few_training_steps(table: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)]
+)
+def test_a_search_stopped_before_it_began_leaves_nothing(
+    number: signal.Signals, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quant.search, "open_data", lambda *_: os.kill(os.getpid(), number))
+    done = search("--out", str(tmp_path / "run"))
+    assert done.exit_code == status
+    assert done.stderr == "stopped before anything was done\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("more", ["", "--ptq-only", "--map map.json", "--pareto size --points 3"])
+def test_what_a_configuration_implies_does_not_stand_in_the_way_of_other_options(
+    more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("map.json").write_text('{"stem": 4}')
+    given = Options()
+    write_config(
+        Path("c.yaml"), command="search", values=given.model_dump(), implied=given.implied()
+    )
+    text = Path("c.yaml").read_text()
+    assert text.endswith(
+        f"# It follows:\n# data: {default_folder()}\n# method: sigmaquant\n# scales: min-max\n"
+        "# max-size: '0.4'\n"
+    )
+
+    def past_the_options(*_: object) -> None:
+        raise QuantError("all options are right")
+
+    monkeypatch.setattr(quant.search, "open_data", past_the_options)
+    done = CliRunner().invoke(app, ["--config", "c.yaml", *more.split()])
+    assert (done.exit_code, done.stderr) == (2, "all options are right\n")
+
+
 def test_the_default_table_is_the_committed_one() -> None:
     assert DEFAULT_TABLE == ROOT / "synth" / "tables" / "nangate45-default.json"
 
@@ -616,7 +659,7 @@ def test_a_front_may_choose_the_bits_of_activations(options: list[str], tmp_path
 def test_a_report_is_made_of_a_search_and_of_a_front(options: list[str], tmp_path: Path) -> None:
     from rich.console import Console
 
-    from quant.export import check
+    from quant.integer_check import check
     from quant.report.__main__ import app
 
     table = options[options.index("--cost-table") + 1]

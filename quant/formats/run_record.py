@@ -96,8 +96,11 @@ def data_folder(run: Path, recorded: str, given: Path | None) -> Path:
         If there is nothing of that name, seen from the working folder.
     """
     folder = given or Path(recorded)
-    place = folder.with_name(folder.name.removesuffix(cifar.COARSE)) if folder.name else folder
-    if place.exists() or is_factory(str(folder)) or folder == default_folder():
+    if (
+        cifar.without_coarse(folder).exists()
+        or is_factory(str(folder))
+        or folder == default_folder()
+    ):
         return folder
     if given is not None:
         raise QuantError(f"{folder}: data must be those of {run}, but there is nothing there")

@@ -26,7 +26,8 @@ from quant.ptq.schemes import WeightScheme
 from quant.ptq.solve import Solution
 from quant.ptq.stored import folded_tensors
 from quant.quant_network import QuantNetwork
-from quant.result import INTEGER_FOLDER, NETWORK, PACKAGES, write_integers
+from quant.result import NETWORK, PACKAGES, write_integers
+from quant.run_folder import INTEGER_FOLDER
 from quant.workbench import Workbench
 
 RECORD_BYTES = 8

@@ -23,7 +23,7 @@ from hw.cli.command import beside, command_app, complain
 from quant.catalogue import PRETRAINED, preprocessing
 from quant.errors import QuantError
 from quant.files import write_bytes, write_json
-from quant.ptq.bench.about import QUANT, code_sha256
+from quant.ptq.bench.about import quant_sha256
 from quant.ptq.bench.photographs import Photographs, default_roots, photographs
 from quant.ptq.ranges import Calibration
 
@@ -82,7 +82,7 @@ class Task:
     def asked(self) -> dict[str, Any]:
         """What a step depends on, JSON values."""
         asked = {"model": self.model, "calibration": self.calibration, "held_out": self.held_out}
-        code = code_sha256(QUANT.rglob("*.py"))
+        code = quant_sha256()
         return asked | {"weights": str(self.weights), "data": str(self.data), "code": code}
 
 
@@ -340,7 +340,7 @@ def document_of(tasks: list[Task]) -> Mapping[str, Any]:
         "machine": f"{os.cpu_count()} cores",
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
-        "code_sha256": code_sha256(QUANT.rglob("*.py")),
+        "code_sha256": quant_sha256(),
         "limit_bytes": LIMIT_BYTES,
         "networks": networks,
     }

@@ -30,7 +30,7 @@ from quant.evaluate import accuracy
 from quant.files import sha256, write_bytes, write_json
 from quant.journal import Entry, Journal
 from quant.models import WEIGHTS_FOLDER
-from quant.ptq.bench.about import QUANT, about, code_sha256
+from quant.ptq.bench.about import about, quant_sha256
 from quant.ptq.frames import frame_of
 from quant.ptq.layerwise import Layerwise
 from quant.ptq.network import CALIBRATION_IMAGES, calibration_images, collected
@@ -145,7 +145,7 @@ def measured(
     note : callable
         Told of every cell that was measured.
     """
-    common = {"images": CALIBRATION_IMAGES, "code": code_sha256(QUANT.rglob("*.py"))}
+    common = {"images": CALIBRATION_IMAGES, "code": quant_sha256()}
     cells = []
     for seed in SEEDS:
         for model in models:
@@ -277,7 +277,7 @@ def main(
 
 def _float(networks: Networks, journal: Journal, model: str) -> float:
     weights = sha256(WEIGHTS_FOLDER / f"{model}.safetensors")
-    code = code_sha256(QUANT.rglob("*.py"))
+    code = quant_sha256()
     asked = {"weights": weights, "data": str(networks.data), "code": code}
 
     def compute() -> Entry:

@@ -22,7 +22,7 @@ from quant.evaluate import accuracy
 from quant.files import sha256, write_bytes, write_json
 from quant.journal import Entry, Journal
 from quant.models import WEIGHTS_FOLDER
-from quant.ptq.bench.about import QUANT, about, code_sha256
+from quant.ptq.bench.about import about, quant_sha256
 from quant.ptq.folded import FoldedNetwork, train_folded
 from quant.ptq.grid import IntegerRange
 from quant.ptq.network import CALIBRATION_IMAGES, calibration_images
@@ -68,7 +68,7 @@ def cell(bench: Workbench, weights: WeightScheme, bits: int, column: str) -> Ent
 def measured(bench: Workbench, journal: Journal) -> Iterator[dict[str, Any]]:
     """Yield every cell; those in the journal are read."""
     digest = sha256(WEIGHTS_FOLDER / f"{MODEL}.safetensors")
-    code = code_sha256(QUANT.rglob("*.py"))
+    code = quant_sha256()
     asked = {"weights": digest, "steps": STEPS, "settings": repr(SETTINGS), "code": code}
     for bits in BITS:
         for weights in WeightScheme:
