@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import signal
 
-import torch
-
 from quant.launch import LostProcessError
 from quant.quant_network import QuantNetwork
 from quant.team import Team
+from quant.threads import one_thread
 from quant.workbench import Source, Work, Workbench
 
 
 def follow() -> None:
     """Train with process 0 until it is done or gone; nothing is printed or written."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # process 0 answers Ctrl-C
-    torch.set_num_threads(1)
+    one_thread()
     with Team.of_environment() as team:
         source = team.hear()
         if not isinstance(source, Source):

@@ -292,8 +292,9 @@ def main(
     from quant.graph import trace
     from quant.models import IMAGE_SIZE, load
     from quant.quant_network import QuantNetwork, uniform_bits
+    from quant.threads import one_thread
 
-    torch.set_num_threads(1)
+    one_thread()
     try:
         images = ImageData(data or default_folder())
         network = trace(load(model, weights)[0], torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE))

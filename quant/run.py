@@ -9,15 +9,15 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from hw.precision import WeightMode
 from quant.allocation import ACT_BITS
 from quant.cost import Prices
+from quant.data import Data
 from quant.evaluate import accuracy
 from quant.hardware import Candidate, area_limit_um2, pick
-from quant.jobs import Jobs, jobs_of
+from quant.jobs import InProcess, Jobs, jobs_of
 from quant.journal import Entry, Journal
 from quant.map_file import check_acts, check_map, check_names
 from quant.menu import menu_of, most_act_bits
@@ -30,6 +30,7 @@ from quant.request import Plan, Request
 from quant.resources import Resource
 from quant.session import Session
 from quant.team import Team
+from quant.threads import one_thread
 from quant.visits import Visit
 from quant.workbench import Source, Workbench, calibrate_uniform, measure, train_uniform
 
@@ -39,12 +40,14 @@ NOTES_SHOWN = 12
 Uniforms = Mapping[WeightMode, Future[tuple[Snapshot, float]]]
 
 
-def run(request: Request, begin: Callable[[], None] = lambda: None) -> bool:
+def run(request: Request, images: Data, begin: Callable[[], None] = lambda: None) -> bool:
     """Search, write the results, print them; returns whether all targets are met.
 
     Parameters
     ----------
     request : Request
+    images : Data
+        Those that it names.
     begin : callable
         Called once network, images and map are known to be right, before anything is written.
 
@@ -54,17 +57,17 @@ def run(request: Request, begin: Callable[[], None] = lambda: None) -> bool:
         If another process of a team that trains has ended.
     """
     with Team.of_environment() as team:
-        met = _run(request, team, begin)
+        met = _run(request, images, team, begin)
         team.tell(None)
     return met
 
 
-def _run(request: Request, team: Team, begin: Callable[[], None]) -> bool:
+def _run(request: Request, images: Data, team: Team, begin: Callable[[], None]) -> bool:
     from quant.console import print_report
     from quant.pareto import walk
     from quant.result import write_results
 
-    torch.set_num_threads(1)
+    one_thread()
     began = time.perf_counter()
     source = Source(
         model=request.model,
@@ -77,7 +80,7 @@ def _run(request: Request, team: Team, begin: Callable[[], None]) -> bool:
         source = source.anywhere()
     console = Console(stderr=True)
     team.tell(source)
-    bench, journal = Workbench(source, team=team), Journal(request.state)
+    bench, journal = Workbench(source, team=team, images=images), Journal(request.state)
     _check_map(request, bench)
     chosen = jobs_of(request.workers, request.cluster)
     begin()
@@ -232,6 +235,8 @@ def _tested(session: Session, chosen: Visit, uniform: Uniforms, jobs: Jobs) -> O
     session.progress.stage("waiting for the uniform allocations")
     trained = {mode: future.result() for mode, future in uniform.items()}
     session.progress.stage("test images")
+    if not trained and not session.request.cluster:
+        jobs = InProcess()  # two measurements are done before workers have started
     source, images = session.bench.source, session.bench.images.test
     example = session.bench.example
     float_test = jobs.submit(measure, source, example, None, images)

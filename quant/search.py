@@ -219,7 +219,7 @@ def main(
                 _begin(request, options)
             folder = request.out
 
-        met = run(request, begin=begin)
+        met = run(request, images, begin)
         _tell(request, met)
     except (ValueError, QuantError, CostTableError, OSError) as error:
         complain(str(error))

@@ -25,6 +25,7 @@ from quant.jobs import Jobs
 from quant.menu import Menu
 from quant.milp import ActSensitivity, Sensitivity
 from quant.probes import act_divergence, logit_divergence
+from quant.threads import one_thread
 from quant.workbench import Source, Workbench
 
 PROBE_IMAGES = 128
@@ -147,7 +148,7 @@ def _probed(
     measure: Measure, source: Source, menu: Menu, most: WeightMode, seed: int, part: Sequence[str]
 ) -> Sensitivity:
     """Job: measure some layers."""
-    torch.set_num_threads(1)
+    one_thread()
     return sensitivities(measure, Workbench(source), menu, most, seed=seed, names=part)
 
 
@@ -155,7 +156,7 @@ def _probed_acts(
     source: Source, menu: Menu, most: WeightMode, seed: int, part: Sequence[str]
 ) -> ActSensitivity:
     """Job: measure some activations."""
-    torch.set_num_threads(1)
+    one_thread()
     return act_sensitivities(Workbench(source), menu, most, seed=seed, tensors=part)
 
 

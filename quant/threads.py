@@ -1,7 +1,8 @@
-"""Forward runs of a network shared between threads, each with a copy of it; results do not change.
+"""Threads: one within each operation, more beside each other; results do not change.
 
-Torch lets other threads run while it computes. Within each, operations keep the number of threads
-that they have here, one in a search, so sums are the same on any machine.
+Operations that share their sums between threads would give other sums on a machine with more
+cores, and small products of matrices are slower so. Instead forward runs of a network are shared
+between threads, each with a copy of it: torch and numpy let other threads run while they compute.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from quant.device import device_of
@@ -27,6 +29,12 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
+def one_thread() -> None:
+    """Give every operation of torch, and every product of numpy's, one thread from here on."""
+    torch.set_num_threads(1)
+    threadpool_limits(1, user_api="blas")
+
+
 def threads_for(module: nn.Module) -> int:
     """How many threads a network's forward runs are worth.
 
@@ -34,7 +42,12 @@ def threads_for(module: nn.Module) -> int:
     """
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
     alone = hooked or device_of(module).type != "cpu"
-    return 1 if alone else max(1, min(MOST_THREADS, cores()))
+    return 1 if alone else worth(MOST_THREADS)
+
+
+def worth(parts: int) -> int:
+    """How many threads a number of independent parts is worth."""
+    return max(1, min(MOST_THREADS, cores(), parts))
 
 
 def cores() -> int:
@@ -54,14 +67,14 @@ def in_threads(
     copies = _copies(module, len(parts)) if len(parts) > 1 else []
     if not copies:
         return [work(module, part) for part in parts]
-    inner = torch.get_num_threads()
+    with pool_of(len(parts)) as pool, _stopping(copies):
+        return list(pool.map(work, copies, parts))
 
-    def run(copied: Module, part: Part) -> Result:
-        torch.set_num_threads(inner)  # a new thread would have as many as there are cores
-        return work(copied, part)
 
-    with ThreadPoolExecutor(len(parts)) as pool, _stopping(copies):
-        return list(pool.map(run, copies, parts))
+def pool_of(threads: int) -> ThreadPoolExecutor:
+    """Return threads whose operations in torch take as many threads as in this one."""
+    inner = torch.get_num_threads()  # a new thread would have as many as there are cores
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(inner,))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from quant.allocation import Acts, Bits
 from quant.batches import inputs_of
 from quant.calibrate import fit_activations, reestimate_norms
 from quant.capture import capture
-from quant.data import Images
+from quant.data import Data, Images
 from quant.device import prepare
 from quant.errors import QuantError
 from quant.evaluate import accuracy
@@ -37,6 +37,7 @@ from quant.scales import Scales
 from quant.sources import open_data
 from quant.starts import START_IMAGES, Starts
 from quant.team import ALONE, Team
+from quant.threads import one_thread
 
 EXAMPLES = 8
 """Training images that show what the network does with an input (`quant.capture`)."""
@@ -103,6 +104,8 @@ class Workbench:
         What to load.
     team : Team
         Processes that train together; the others follow (`quant.follower`).
+    images : Data, optional
+        Those of the source, if they have been opened.
 
     Raises
     ------
@@ -110,12 +113,12 @@ class Workbench:
         If network or images cannot be loaded.
     """
 
-    def __init__(self, source: Source, *, team: Team = ALONE) -> None:
+    def __init__(self, source: Source, *, team: Team = ALONE, images: Data | None = None) -> None:
         self.source = source
         self.team = team
         self.device = prepare(source.device, index=local_index())
         team.train_on(self.device)
-        self.images = open_data(source.data, source.model)
+        self.images = images or open_data(source.data, source.model)
         self.train_set = self.images.train
         first = np.arange(min(EXAMPLES, len(self.train_set)))
         self.example = inputs_of(self.train_set, first)
@@ -267,7 +270,7 @@ def train_uniform(
     source: Source, mode: WeightMode, settings: QatSettings, acts: Acts | None = None
 ) -> tuple[Snapshot, float]:
     """Job: train one uniform precision; returns its state and its validation accuracy."""
-    torch.set_num_threads(1)
+    one_thread()
     bench = Workbench(source)
     return _trained(bench, uniform_bits(bench.network, mode), settings, acts)
 
@@ -276,7 +279,7 @@ def train_bits(
     source: Source, bits: Bits, settings: QatSettings, acts: Acts | None = None
 ) -> tuple[Snapshot, float]:
     """Job: train one allocation; returns its state and its validation accuracy."""
-    torch.set_num_threads(1)
+    one_thread()
     return _trained(Workbench(source), bits, settings, acts)
 
 
@@ -292,7 +295,7 @@ def calibrate_uniform(
     source: Source, mode: WeightMode, seed: int, acts: Acts | None = None
 ) -> tuple[Snapshot, float]:
     """Job: calibrate one uniform precision; returns its state and its validation accuracy."""
-    torch.set_num_threads(1)
+    one_thread()
     bench = Workbench(source)
     quantised = bench.calibrated(uniform_bits(bench.network, mode), seed=seed, acts=acts)
     return quantised.snapshot(), bench.validation_accuracy(quantised)
@@ -304,7 +307,7 @@ def measure(source: Source, example: Tensor, snapshot: Snapshot | None, images: 
     Of the integers (`quant.exact`), or of the fake-quantised floats where there are none. `example`
     is that of the workbench that made the snapshot.
     """
-    torch.set_num_threads(1)
+    one_thread()
     device = prepare(source.device, index=local_index())
     teacher, _ = load(source.model, source.weights)
     if snapshot is None:

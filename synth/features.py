@@ -108,30 +108,31 @@ def features(
     ValueError
         If there are none.
     """
-    acts: list[Ints] = []
-    parts: list[Ints] = []
-    sums: list[Ints] = []
+    lanes: list[Ints] = []
+    weights: list[Ints] = []
     depth = config.chunk_depth(mode)
     for act, weight in dots:
         chunks = -(-len(act) // depth)
         room = chunks * depth - len(act)
-        lanes = np.pad(act.astype(np.int64), (0, room)).reshape(chunks, depth)
-        padded = np.pad(weight.astype(np.int64), (0, room)).reshape(chunks, depth)
-        by_lane, places = digits(padded, mode, config.pe)
-        by_step = by_lane.transpose(0, 2, 1, 3)  # [chunks, steps, lanes, parts]
-        amounts = np.einsum("cl,cslp,sp->cs", lanes, by_step, places)
-        sums.append(np.cumsum(amounts.reshape(-1)))
-        acts.append(np.repeat(lanes, by_step.shape[1], axis=0))
-        parts.append(by_step.reshape(-1, *by_step.shape[2:]))
-    if not acts:
+        lanes.append(np.pad(act.astype(np.int64), (0, room)).reshape(chunks, depth))
+        weights.append(np.pad(weight.astype(np.int64), (0, room)).reshape(chunks, depth))
+    if not lanes:
         raise ValueError("features need at least one dot product")
-    act, digit = np.concatenate(acts), np.concatenate(parts)
+    of_lanes = np.concatenate(lanes)
+    by_lane, places = digits(np.concatenate(weights), mode, config.pe)
+    by_step = by_lane.transpose(0, 2, 1, 3)  # [chunks, steps, lanes, parts]
+    worth = np.einsum("cslp,sp->csl", by_step, places)
+    amounts = np.einsum("cl,csl->cs", of_lanes, worth)
+    begins = np.cumsum([len(chunks) for chunks in lanes])[:-1]
+    sums = [np.cumsum(of_dot) for of_dot in np.split(amounts, begins)]
+    act = np.repeat(of_lanes, by_step.shape[1], axis=0)
+    digit = by_step.reshape(-1, *by_step.shape[2:])
     return Features(
         acts=_changes(act),
         weights=_changes(digit),
         products=_changes(act[..., None] * digit),
         sums=_changes(np.concatenate(sums)),
-        tiles=len(acts) / len(act),
+        tiles=len(lanes) / len(act),
     )
 
 

@@ -1,5 +1,6 @@
 """Layer statistics against plain loops, and what bad ones do."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from quant import threads
 from quant.errors import QuantError
 from quant.ptq import statistics as module
 from quant.ptq.grid import IntegerRange, WeightGrid
+from quant.ptq.network import BATCH, collect_all
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise, output_error
 from quant.ptq.statistics import LayerStatistics, output_moments
 
@@ -141,6 +144,58 @@ def test_one_image_of_one_pixel_is_enough_to_go_on(method: Method) -> None:
     grid = grid_of(layer, 4)
     found = optimise(layer.weight, statistics, grid, method)
     assert output_error(layer.weight, found, statistics) < 0.1
+
+
+class InPlace(nn.Module):
+    """What two layers read is changed in place afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = LAYERS["plain"], LAYERS["dilated"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.clone()
+        y: Tensor = self.left(x)
+        x.mul_(0.5)
+        y = y + self.right(x)
+        x.zero_()
+        return y
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_threads_take_the_statistics_that_one_takes(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = LayerStatistics.add
+
+    def late(self: LayerStatistics, inputs: Tensor) -> None:
+        time.sleep(0.01)  # the network goes on meanwhile
+        slow(self, inputs)
+
+    monkeypatch.setattr(threads, "cores", lambda: count)
+    monkeypatch.setattr(LayerStatistics, "add", late)
+    images = inputs_of(LAYERS["plain"], 3 * BATCH + 5)
+    net = InPlace().eval()
+    found = [LayerStatistics(net.left), LayerStatistics(net.right)]
+    collect_all(net, list(zip((net.left, net.right), found, strict=True)), images)
+    for layer, seen, factor in zip((net.left, net.right), found, (1.0, 0.5), strict=True):
+        expected = LayerStatistics(layer)
+        for batch in torch.split(images, BATCH):
+            slow(expected, batch * factor)
+        assert seen.count == expected.count
+        assert torch.equal(seen.hessian, expected.hessian)
+        assert torch.equal(seen.mean, expected.mean)
+
+
+def test_an_error_in_a_thread_ends_the_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    net = InPlace().eval()
+    images = inputs_of(LAYERS["plain"], 2 * BATCH)
+    images[3] = torch.nan
+    layers = [(layer, LayerStatistics(layer, "layer")) for layer in (net.left, net.right)]
+    with pytest.raises(QuantError, match="layer: inputs must be finite"):
+        collect_all(net, layers, images)
+    assert not net.left._forward_pre_hooks
 
 
 def test_a_layer_never_reached_is_named() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,7 +19,7 @@ from quant.evaluate import accuracy
 from quant.graph import Network, trace
 from quant.probes import logit_divergence
 from quant.quant_network import QuantNetwork
-from quant.threads import in_threads, threads_for
+from quant.threads import in_threads, one_thread, pool_of, threads_for
 
 torch.set_num_threads(1)
 
@@ -163,6 +164,18 @@ def test_probes_of_large_images_have_one_copy_of_them_in_memory(
     monkeypatch.setattr(probes, "at_once", lambda shape, most: most - 1)
     assert logit_divergence(quantised, CHOICES, images) == found
     assert parts == [2, 1]
+
+
+def test_one_thread_is_one_of_torch_and_of_numpy() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        torch.set_num_threads(2)
+        one_thread()
+        assert torch.get_num_threads() == 1
+        with pool_of(2) as pool:
+            assert list(pool.map(lambda _: torch.get_num_threads(), range(4))) == [1] * 4
+        pools = [found for found in threadpool_info() if found["user_api"] == "blas"]
+        assert [found["num_threads"] for found in pools] == [1] * len(pools)
+        assert pools
 
 
 def test_threads_take_copies_and_give_results_in_order(network: Network) -> None:

@@ -46,6 +46,14 @@ def test_features_by_hand() -> None:
     assert found.tiles == 0.5
 
 
+def test_sums_begin_anew_with_each_dot_product_whatever_its_length() -> None:
+    first, second = (np.array([3]), np.array([1])), (np.array([1, 0, 1]), np.array([-1, -2, 1]))
+    found = features([first, second], WeightMode.W2, CONFIG)
+    # sums are 3; -1, -1 + 1 = 0: from ..0011 to ..1111 are 30 bits of 32, to ..0000 all 32
+    assert found.sums == (30 + 32) / 2
+    assert found.tiles == 2 / 3
+
+
 def test_zero_activations_are_silent_in_products_and_sums() -> None:
     random = np.random.default_rng(0)
     dots = [(np.zeros(8, dtype=np.int64), random.integers(-128, 128, 8)) for _ in range(4)]

@@ -30,6 +30,7 @@ from quant.data import default_folder
 from quant.errors import QuantError
 from quant.files import write_json
 from quant.graph import WeightLayer
+from quant.threads import one_thread
 from quant.workbench import Source, Workbench
 
 MAPS = Path(__file__).parent / "maps"
@@ -161,7 +162,7 @@ def write_maps(
     QuantError
         If a map lacks a layer or is larger than was asked for.
     """
-    torch.set_num_threads(1)
+    one_thread()
     names = (package, "torch", "numpy")
     head = {
         "tool": tool,

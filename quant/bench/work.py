@@ -231,12 +231,11 @@ def machine() -> dict[str, Any]:
 
 
 def _ordered(work: Work) -> dict[str, Any]:
-    import torch
-
     from quant.bench.order import measure_order
+    from quant.threads import one_thread
     from quant.workbench import Source, Workbench
 
-    torch.set_num_threads(1)
+    one_thread()
     request = work.options.request(command=work.cell.name)
     source = Source(
         model=request.model,
@@ -249,12 +248,14 @@ def _ordered(work: Work) -> dict[str, Any]:
 
 def _searched(work: Work) -> dict[str, Any]:
     from quant.run import run
+    from quant.sources import open_data
 
     changes: dict[str, Any] = {"out": work.folder}
     if work.bits is not None:
         changes["map"] = work.folder / "bits.json"
         write_json(changes["map"], dict(work.bits))
-    run(work.options.model_copy(update=changes).request(command=work.cell.name))
+    request = work.options.model_copy(update=changes).request(command=work.cell.name)
+    run(request, open_data(request.data, request.model))
     result = json.loads((work.folder / "result.json").read_text(encoding="utf-8"))
     costs = {name: result["cost"].get(name) for name in ("searched", "int8_mac")}
     return {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +21,7 @@ from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise
 from quant.ptq.statistics import LayerStatistics
 from quant.quant_network import QuantNetwork, uniform_bits
+from quant.threads import pool_of, worth
 
 CALIBRATION_IMAGES = 512
 BATCH = 64
@@ -54,6 +57,8 @@ def collect_all(
 ) -> None:
     """Run a network as far as the last of some layers, and add what they read to their statistics.
 
+    Threads share the layers; for each they keep at most a batch of what it reads.
+
     Parameters
     ----------
     module : module
@@ -64,22 +69,31 @@ def collect_all(
         Images; `BATCH` of them at a time, or as many as `quant.batches.at_once` allows.
     """
     waiting: set[nn.Module] = set()
+    adding: deque[Future[None]] = deque()
+    threads = worth(len(layers))
 
     def hook(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if layer in waiting:
-            waiting.remove(layer)
-            statistics[layer].add(inputs[0])
-            if not waiting:
-                raise _Reached
+        if layer not in waiting:
+            return
+        waiting.remove(layer)
+        # a copy, since what follows may change the tensor in place
+        adding.append(pool.submit(statistics[layer].add, inputs[0].clone()))
+        if len(adding) > threads:
+            adding.popleft().result()
+        if not waiting:
+            raise _Reached
 
     statistics = dict(layers)
     handles = [layer.register_forward_pre_hook(hook) for layer in statistics]
     try:
-        for batch in torch.split(x, at_once(tuple(x.shape[1:]), BATCH)):
-            waiting |= set(statistics)
-            with suppress(_Reached):
-                module(batch)
-            waiting.clear()
+        with pool_of(threads) as pool:
+            for batch in torch.split(x, at_once(tuple(x.shape[1:]), BATCH)):
+                waiting |= set(statistics)
+                with suppress(_Reached):
+                    module(batch)
+                waiting.clear()
+                while adding:  # batches of a layer are added in their order
+                    adding.popleft().result()
     finally:
         for handle in handles:
             handle.remove()

@@ -24,6 +24,7 @@ from quant.ptq.options import LEAST_IMAGES, Options
 from quant.ptq.recipe import BitsByLayer, Recipe
 from quant.ptq.solve import Solution
 from quant.quant_network import QuantNetwork
+from quant.threads import one_thread
 from quant.workbench import Source, Workbench, reported
 
 NOTES_SHOWN = 12
@@ -88,7 +89,7 @@ def run(
     from quant.ptq.report import print_report
     from quant.ptq.result import write_results
 
-    torch.set_num_threads(1)
+    one_thread()
     console = Console(stderr=True)
     source = Source(model=options.model, weights=options.weights, data=options.data_folder)
     bench = Workbench(source)

@@ -64,14 +64,13 @@ def measure_all(
     QuantError
         If no layer is left.
     """
-    import torch
-
     from quant.journal import Journal
     from quant.ptq.bench.layers import CASES, SETTINGS, TRAIN_IMAGES, Layers
     from quant.ptq.bench.measure import REPEATS, measured
     from quant.ptq.bench.report import targets
+    from quant.threads import one_thread
 
-    torch.set_num_threads(1)
+    one_thread()
     layers, journal = Layers(images, folder), Journal(folder)
     code = code_sha256(PTQ.glob("*.py"))
     load = lru_cache(maxsize=1)(layers.load)

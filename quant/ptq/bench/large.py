@@ -97,11 +97,10 @@ class Bench:
     """
 
     def __init__(self, task: Task, cells: list[Cell]) -> None:
-        import torch
-
         from quant.models import load
+        from quant.threads import one_thread
 
-        torch.set_num_threads(1)
+        one_thread()
         self.cells = cells
         self.photographs = _photographs(task)
         self.calibration = self.photographs.calibration.loaded()

@@ -19,7 +19,6 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from torch import Tensor
 
@@ -38,6 +37,7 @@ from quant.ptq.optimise import Method
 from quant.ptq.recipe import Norms, Recipe, Steps
 from quant.ptq.solve import solve
 from quant.ptq.statistics import LayerStatistics
+from quant.threads import one_thread
 from quant.workbench import Source, Workbench
 
 MODELS = ("resnet8", "dscnn")
@@ -244,7 +244,7 @@ def main(
     """Measure accuracy and seconds of every method on both shipped networks."""
     from quant.ptq.bench.networks_report import markdown, targets
 
-    torch.set_num_threads(1)
+    one_thread()
     try:
         networks = Networks(data or default_folder())
         cells = measured(

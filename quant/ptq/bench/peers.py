@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from quant.data import Images
 from quant.evaluate import accuracy
 from quant.ptq.network import CALIBRATION_IMAGES, calibration_images
+from quant.threads import one_thread
 from quant.workbench import Source, Workbench
 
 BATCH = 64
@@ -71,7 +72,7 @@ Quantise = Callable[[Task, int], tuple[nn.Module, str]]
 
 def main(packages: tuple[str, ...], quantise: Quantise) -> None:
     """Run ``MODEL SEED PART DATA BITS...`` of the command line, PART being test or validation."""
-    torch.set_num_threads(1)
+    one_thread()
     model, seed, part, data, *widths = sys.argv[1:]
     stdout, sys.stdout = sys.stdout, sys.stderr  # tools print what they like
     bench = Workbench(Source(model=model, weights=None, data=Path(data)))

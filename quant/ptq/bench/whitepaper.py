@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 
 from hw.cli.command import beside, command_app, complain
@@ -29,6 +28,7 @@ from quant.ptq.network import CALIBRATION_IMAGES, calibration_images
 from quant.ptq.ranges import Calibration
 from quant.ptq.schemes import Scheme, WeightScheme
 from quant.qat import QatSettings
+from quant.threads import one_thread
 from quant.workbench import Source, Workbench
 
 MODEL = "dscnn"
@@ -117,7 +117,7 @@ def main(
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
 ) -> None:
     """Measure the whitepaper's schemes on the depthwise network."""
-    torch.set_num_threads(1)
+    one_thread()
     try:
         bench = Workbench(Source(model=MODEL, weights=None, data=data or default_folder()))
         cells = list(measured(bench, Journal(folder)))
