@@ -4,7 +4,7 @@
 #   PEERS=python   of an environment with Brevitas and ONNX Runtime (quant/ptq/bench/peers.py), for bench-ptq
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help search bench-search test synth compare blind sta compose parts verilog fpga formal mutate throughput cosim bench-ptq bench-qat lint docs clean
+.PHONY: help search bench-search bench-sweep test synth compare blind sta compose parts verilog fpga formal mutate throughput cosim bench-ptq bench-qat lint docs clean
 
 # the tools of .venv come first, so that a sub-process finds the tested ones
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -19,6 +19,10 @@ search: ## Search the bits of every layer of a trained network (DATA=folder MODE
 bench-search: ## All methods and other tools' maps, in docs/bench-search.json, .md and .png, hours (ARGS="--workers 16")
 	@.ci/setup quant $(if $(DATA)$(findstring --data,$(ARGS)),,data)
 	$(VENV) python -m quant.bench.search $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+bench-sweep: ## What the paper leaves open, one decision at a time, in docs/bench-sweep.json and .md, hours (ARGS="--workers 16")
+	@.ci/setup quant $(if $(DATA)$(findstring --data,$(ARGS)),,data)
+	$(VENV) python -m quant.bench.search --sweep $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: ## Run the tests, RTL benches included (ARGS="..." goes to pytest)
 	@.ci/setup dev simulator cocotb yosys browser

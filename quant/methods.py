@@ -17,15 +17,14 @@ from dataclasses import replace
 from quant.allocation import Allocation
 from quant.greedy import greedy
 from quant.milp import Sensitivity, cheapest, exact
-from quant.refine import Problem, RefineSettings, refine
+from quant.refine import Problem, refine
 from quant.request import Method
 from quant.sensitivity import Measure
 from quant.session import Session
-from quant.sigma import FIRST_LAMBDA, LAMBDA_STEP, MAX_ITERATIONS, assign_bits
+from quant.sigma import LAMBDA_STEP, MAX_ITERATIONS, assign_bits
 from quant.visits import OutOfStepsError, Visit
-from quant.zones import BUFFERS, inside_a_buffer
+from quant.zones import inside_a_buffer
 
-BUFFER = BUFFERS["balanced"]
 CLOSE = 0.02
 """Relative distance of prices at which `auto` stops to halve it."""
 UNTRAINED_VISITS = 3
@@ -164,13 +163,13 @@ def _halve_price(session: Session, problem: Problem, loss: Sensitivity, safest: 
 
 def phase_1(session: Session) -> None:
     """Visit uniform most bits, untrained, then clusters of sigma (`quant.sigma`)."""
-    menu, modes = session.menu, session.modes
+    menu, modes, decisions = session.menu, session.modes, session.request.decisions
     bits = menu.uniform(modes[-1])
     session.progress.stage(f"start: uniform {modes[-1].bits} bit")
     session.visits.append(session.calibrated(bits, "start"))
     free = {name: sigma for name, sigma in session.sigma.items() if name not in menu.fixed}
     for iteration in range(MAX_ITERATIONS):
-        balance = FIRST_LAMBDA + iteration * LAMBDA_STEP
+        balance = decisions.first_lambda + iteration * LAMBDA_STEP
         bits = {**bits, **assign_bits(free, balance=balance, modes=modes)} if free else bits
         if any(bits == visit.bits for visit in session.visits):
             continue
@@ -180,21 +179,21 @@ def phase_1(session: Session) -> None:
             return
         session.visits.append(visit)
         load = session.budget.load(visit.use)
-        if inside_a_buffer(drop=visit.drop, load=load, budget=session.budget, buffer=BUFFER):
+        budget, narrow = session.budget, decisions.narrow
+        if inside_a_buffer(drop=visit.drop, load=load, budget=budget, buffer=narrow):
             return
 
 
 def problem_of(session: Session) -> Problem:
     """Return what visits are judged by; nothing is recovered where nothing is trained."""
-    settings = RefineSettings()
+    decisions = session.request.decisions
     if not session.request.plan.trains:
-        settings = replace(settings, recovery=0.0)
+        decisions = replace(decisions, recovery=0.0)
     return Problem(
         budget=session.budget,
-        buffer=BUFFER,
         scores=session.scores,
         price=session.menu.price,
-        settings=settings,
+        decisions=decisions,
         modes=session.modes,
         objective=session.menu.objective,
         fixed=session.menu.fixed,

@@ -13,6 +13,7 @@ from hw.precision import WeightMode
 from quant.allocation import ACT_BITS, LEAST_ACT_BITS
 from quant.catalogue import check_model, file_name
 from quant.data import default_folder
+from quant.decisions import Decisions
 from quant.device import check_device
 from quant.errors import QuantError
 from quant.map_file import read_map
@@ -51,6 +52,8 @@ class Options(BaseModel):
     cost_table: tuple[Path, ...] = (DEFAULT_TABLE,)
     method: str | None = None
     sensitivity: str | None = None
+    buffer: str | None = None
+    decisions: Decisions = Decisions()
     map: Path | None = None
     ptq_only: bool = False
     pareto: str | None = None
@@ -76,6 +79,10 @@ class Options(BaseModel):
         kind = "" if self.pareto is None else "-front"
         return self.out or Path("runs") / f"{file_name(self.model)}{kind}-seed{self.seed}"
 
+    def given(self) -> dict[str, Any]:
+        """Return all that a command line can say."""
+        return self.model_dump(exclude={"decisions"})
+
     def implied(self) -> dict[str, Any]:
         """Return what follows from options that were not given, except from a cost table."""
         found: dict[str, Any] = {}
@@ -85,6 +92,8 @@ class Options(BaseModel):
             found["points"] = self.points or POINTS
         elif self.method is None and self.map is None:
             found["method"] = self._method().value
+        if self.pareto is None and self._method() is Method.SIGMAQUANT:
+            found["buffer"] = self.decisions.buffer
         if self.method == Method.MILP.value:
             found["sensitivity"] = self._sensitivity()
         if not self.ptq_only:
@@ -153,6 +162,7 @@ class Options(BaseModel):
             plan=self._plan(),
             device=check_device(self.device),
             rounding=self._rounding(),
+            decisions=self._decisions(),
         )
 
     def _rounding(self) -> Rounding:
@@ -218,6 +228,13 @@ class Options(BaseModel):
         if self.sensitivity is not None and self._method() is not Method.MILP:
             raise QuantError("sensitivity must come with --method milp, not with another method")
         return name
+
+    def _decisions(self) -> Decisions:
+        if self.buffer is None:
+            return self.decisions
+        if self.pareto is not None or self._method() is not Method.SIGMAQUANT:
+            raise QuantError("buffer must come with sigmaquant, whose zones it bounds, or not come")
+        return replace(self.decisions, buffer=self.buffer)
 
     def _pareto(self) -> Resource | None:
         if self.pareto is None:

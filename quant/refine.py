@@ -31,38 +31,14 @@ from dataclasses import dataclass
 
 from hw.precision import WeightMode
 from quant.budget import Budget
+from quant.decisions import Decisions
 from quant.objective import Objective
 from quant.visits import Evaluate, OutOfStepsError, Visit, best_visit
-from quant.zones import Buffer, Zone, classify
+from quant.zones import Zone, classify
 
 Bits = Mapping[str, WeightMode]
 PerMode = Mapping[str, Mapping[WeightMode, float]]
 """A figure for each layer at each precision."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RefineSettings:
-    """Caps of phase 2.
-
-    Parameters
-    ----------
-    max_steps : int
-        Allocations visited at most; 40 in the paper.
-    layers_per_step : int
-        Layers moved at once; 2 in the paper.
-    patience : int
-        Steps without a better visit after which the search goes back to the best; ours.
-    margin : float
-        Accuracy that must be to spare on the validation images; a fraction, ours.
-    recovery : float
-        Drop beyond the target that visits may show; a fraction, ours.
-    """
-
-    max_steps: int = 40
-    layers_per_step: int = 2
-    patience: int = 4
-    margin: float = 0.003
-    recovery: float = 0.006
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +49,12 @@ class Problem:
     ----------
     budget : Budget
         The targets.
-    buffer : Buffer
-        What counts as a narrow miss.
     scores : mapping
         Normalised divergence of each layer at each precision.
     price : mapping
         Cost of one inference of each layer at each precision, by the objective.
-    settings : RefineSettings
-        Caps.
+    decisions : Decisions
+        Caps, margins and the buffer.
     modes : tuple of WeightMode
         Precisions that the hardware has, fewest bits first.
     objective : Objective
@@ -90,10 +64,9 @@ class Problem:
     """
 
     budget: Budget
-    buffer: Buffer
     scores: PerMode
     price: PerMode
-    settings: RefineSettings
+    decisions: Decisions
     modes: tuple[WeightMode, ...] = tuple(WeightMode)
     objective: Objective = Objective.ENERGY
     fixed: frozenset[str] = frozenset()
@@ -107,11 +80,11 @@ class Problem:
 
     def met(self, visit: Visit) -> bool:
         """Whether a visit meets all targets, the accuracy with the margin."""
-        return self.budget.met(drop=visit.drop + self.settings.margin, use=visit.use)
+        return self.budget.met(drop=visit.drop + self.decisions.margin, use=visit.use)
 
     def expected_drop(self, visit: Visit) -> float:
         """Drop to be expected after the final training, with the margin on top."""
-        return visit.drop + self.settings.margin - self.settings.recovery
+        return visit.drop + self.decisions.margin - self.decisions.recovery
 
     def promising(self, visit: Visit) -> bool:
         """Whether the final training can be expected to bring a visit within the targets."""
@@ -124,7 +97,7 @@ class Problem:
 
     def best(self, visits: Iterable[Visit]) -> Visit:
         """Return the best visit."""
-        return best_visit(visits, self.budget, margin=self.settings.margin)
+        return best_visit(visits, self.budget, margin=self.decisions.margin)
 
 
 def refine(visits: list[Visit], problem: Problem, evaluate: Evaluate) -> None:
@@ -139,7 +112,7 @@ def refine(visits: list[Visit], problem: Problem, evaluate: Evaluate) -> None:
     evaluate : callable
         Measures an allocation.
     """
-    cap = len(visits) + problem.settings.max_steps
+    cap = len(visits) + problem.decisions.max_steps
     try:
         _reach_targets(visits, problem, evaluate, cap)
         if problem.boldest(visits) is not None:
@@ -149,18 +122,18 @@ def refine(visits: list[Visit], problem: Problem, evaluate: Evaluate) -> None:
 
 
 def _reach_targets(visits: list[Visit], problem: Problem, evaluate: Evaluate, cap: int) -> None:
-    settings = problem.settings
+    decisions = problem.decisions
     current, stale = problem.best(visits), 0
-    while not problem.promising(current) and stale < settings.patience and len(visits) < cap:
+    while not problem.promising(current) and stale < decisions.patience and len(visits) < cap:
         zone = classify(
             drop=problem.expected_drop(current),
             load=problem.budget.load(current.use),
             budget=problem.budget,
-            buffer=problem.buffer,
+            buffer=decisions.narrow,
         )
         if zone is Zone.ABANDON:
             current = problem.best(visits)
-        count = settings.layers_per_step
+        count = decisions.layers_per_step
         if zone in (Zone.ITERATION, Zone.ABANDON):
             count = 1
         inaccurate = problem.expected_drop(current) > problem.budget.max_drop
@@ -178,7 +151,7 @@ def _reach_targets(visits: list[Visit], problem: Problem, evaluate: Evaluate, ca
 
 
 def _spend_slack(visits: list[Visit], problem: Problem, evaluate: Evaluate, cap: int) -> None:
-    current, count = problem.boldest(visits), problem.settings.layers_per_step
+    current, count = problem.boldest(visits), problem.decisions.layers_per_step
     assert current is not None
     settled: set[str] = set()
     while len(visits) < cap:

@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from hw.precision import WeightMode
+from quant.decisions import Decisions
 from quant.menu import Policy
 from quant.resources import Resource
 from quant.rounding import Rounding
@@ -138,6 +139,8 @@ class Request:
         Training steps.
     rounding : Rounding
         How weights become integers before any training.
+    decisions : Decisions
+        Of `Method.SIGMAQUANT`; margins hold for all.
     """
 
     model: str
@@ -161,6 +164,7 @@ class Request:
     device: str = "cpu"
     rounding: Rounding = Rounding.SENSITIVITY
     plan: Plan = field(default_factory=Plan)
+    decisions: Decisions = field(default_factory=Decisions)
 
     @property
     def state(self) -> Path:

@@ -119,6 +119,13 @@ def main(
             help="of milp: logit-kl (default), kl, hessian or fisher", rich_help_panel=CHOICE
         ),
     ] = None,
+    buffer: Annotated[
+        Text,
+        typer.Option(
+            help="of sigmaquant: conservative, balanced (default) or aggressive",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None,
     map: Annotated[
         Path | None, typer.Option(help='bits to replay: {"layer": 4, ...}', rich_help_panel=CHOICE)
     ] = None,
@@ -296,7 +303,7 @@ def _begin(request: Request, options: Options) -> None:
     write_config(
         request.out / CONFIG_NAME,
         command="search",
-        values=options.model_dump(),
+        values=options.given(),
         implied=options.implied(),
     )
 

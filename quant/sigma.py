@@ -5,7 +5,7 @@ The paper's objective, with balance pressure lambda:
     min  sum_j [ sum_{x in C_j} (x - mu_j)^2 + lambda (|C_j| - N/K)^2 ]
 
 over K = 4 clusters of the N layers, mapped to {2, 4, 6, 8} bit: larger sigma, more bits. Lambda
-starts at 0.1 and grows by 0.1 after each iteration that failed, three iterations at most.
+starts at 0.1 (`quant.decisions`) and grows by 0.1 after each iteration that failed, three at most.
 
 Ours, where the paper is silent:
 
@@ -25,7 +25,6 @@ import numpy as np
 
 from hw.precision import WeightMode
 
-FIRST_LAMBDA = 0.1
 LAMBDA_STEP = 0.1
 MAX_ITERATIONS = 3
 

@@ -47,6 +47,8 @@ CASES = [
     ("search --max-drop nan", "max_drop must be from 0"),
     ("search --modes 3,4", "modes must be some of 2,4,6,8"),
     ("search --act-bits 16", "act_bits must be some of"),
+    ("search --buffer bold", "buffer must be one of conservative, balanced, aggressive, not bold"),
+    ("search --method milp --buffer balanced", "buffer must come with sigmaquant"),
     ("search --seed -5", "seed must be from 0 to 4294967295, not -5"),
     ("search --seed 99999999999999999999999", "seed must be from 0 to 4294967295"),
     ("search --points 12", "points must come with pareto, not 12 alone"),

@@ -28,9 +28,9 @@ with_the_tested_torch = pytest.mark.skipif(
     TORCH_FROM.exists() and TORCH_FROM.read_text() != "", reason="torch was chosen with TORCH="
 )
 TARGETS = [
-    "help", "search", "bench-search", "test", "synth", "compare", "blind", "sta", "compose",
-    "parts", "verilog", "fpga", "formal", "mutate", "throughput", "cosim", "bench-ptq", "bench-qat",
-    "lint", "docs", "clean",
+    "help", "search", "bench-search", "bench-sweep", "test", "synth", "compare", "blind", "sta",
+    "compose", "parts", "verilog", "fpga", "formal", "mutate", "throughput", "cosim", "bench-ptq",
+    "bench-qat", "lint", "docs", "clean",
 ]  # fmt: skip
 
 

@@ -4,7 +4,8 @@ import gzip
 import json
 import struct
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ import torch
 from sklearn.datasets import load_digits
 
 from quant.bench import schedule
-from quant.bench.catalogue import WAYS, Kind
+from quant.bench.catalogue import SWEEP, SWEPT, WAYS, Kind
 from quant.bench.cells import Cell, all_cells, chosen, ordered
 from quant.bench.maps import FOLDER, by_hand, entries
 from quant.bench.order import noise_to_signal_db
 from quant.bench.peers import without_norms
 from quant.bench.report import markdown
+from quant.bench.runner import bench
 from quant.bench.schedule import Pace
-from quant.bench.search import bench
+from quant.bench.search import write_summary
 from quant.bench.summary import against, mended, phases, summarise, taus, verdict
+from quant.bench.sweep import rows_of, sweep_cells, write_sweep
 from quant.bench.work import Setup, Work, works
+from quant.decisions import Decisions
 from quant.errors import QuantError
 from quant.files import save_tensors
 from quant.jobs import InProcess
@@ -66,8 +70,8 @@ def cell(way: str, *, bits: float | None = 2.5, seed: int = 0, trains: bool = Fa
 
 
 def run(cells: list[Cell], setup: Setup, **more: Any) -> tuple[int, dict[str, Any]]:
-    report = setup.out / "report"
-    status = bench(cells, setup, whole=cells, report=report, command="a command", **more)
+    write = partial(more.pop("write", write_summary), report=setup.out / "report", command="a")
+    status = bench(cells, setup, whole=cells, write=write, **more)
     document: dict[str, Any] = json.loads((setup.out / "report.json").read_text())
     return status, document
 
@@ -455,3 +459,77 @@ def test_order_puts_the_named_parts_first() -> None:
     assert ordered(cells, "way")[0] == cells[1]
     with pytest.raises(QuantError, match=r"^order must be some of way, seed, .*, not luck$"):
         ordered(cells, "luck")
+
+
+def test_a_sweep_changes_one_decision_at_a_time(setup: Setup) -> None:
+    options = [dict(choice.options) for choice in SWEEP]
+    assert {one["method"] for one in options} == {"sigmaquant"}
+    plain = Decisions()
+    assert options[0]["decisions"] == plain
+    changed = [
+        {
+            f.name
+            for f in fields(Decisions)
+            if getattr(one["decisions"], f.name) != getattr(plain, f.name)
+        }
+        for one in options[1:]
+    ]
+    assert changed == [{name} for name in SWEPT for _ in range(2)]
+    names = [one.name for one in ordered(sweep_cells(), "seed,way,model")]
+    assert names[:3] == [
+        "resnet8/qat/default/3/seed0",
+        "dscnn/qat/default/3/seed0",
+        "resnet8/qat/buffer=conservative/3/seed0",
+    ]
+    assert len(set(names)) == 2 * 13 * 3
+
+    few = [c for c in sweep_cells() if c.name.startswith("resnet8/qat/default/3/seed0")]
+    few += [c for c in sweep_cells() if c.name.startswith("resnet8/qat/layers_per_step=4/3/seed0")]
+    status, document = run(few, setup, write=write_sweep)
+    assert status == 0
+    assert [row["way"] for row in document["rows"]] == ["default", "layers_per_step=4"]
+    assert document["rows"][0]["gain"] == {"mean": 0.0, "spread": None}
+    found = works(few, setup)
+    assert [found[one].options.request(command="").decisions.layers_per_step for one in few] == [
+        2,
+        4,
+    ]
+    lines = (setup.out / "report.md").read_text().splitlines()
+    assert lines[4].startswith("|  | resnet8: top-1 % | resnet8: mean bits |")
+    assert lines[7].startswith("| layers_per_step=4 | ")
+
+
+def test_gains_of_a_sweep_are_over_the_defaults_of_the_same_seeds() -> None:
+    def record(accuracy: float, visits: int) -> dict[str, Any]:
+        return {
+            "accuracy": {"float": 0.95, "searched": accuracy},
+            "average_bits": 3.0,
+            "cost": {"searched": {"size_bits": 1.0, "energy_pj": 2e6, "latency_ns": 3.0}},
+            "seconds": 1.0,
+            "visits": [{}] * visits,
+            "targets_met": {"all": accuracy > 0.9},
+        }
+
+    records = {
+        cell("default", bits=3.0, seed=0, trains=True): record(0.91, 4),
+        cell("default", bits=3.0, seed=1, trains=True): record(0.93, 6),
+        cell("patience=8", bits=3.0, seed=1, trains=True): record(0.90, 8),
+    }
+    plain, patient = rows_of(records)
+    assert (plain["seeds"], plain["met"], plain["visits"]["mean"]) == (2, 2, 5.0)
+    assert (patient["seeds"], patient["met"]) == (1, 0)
+    assert patient["gain"]["mean"] == pytest.approx(-0.03)
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"buffer": "bold"}, "buffer must be one of conservative, balanced, aggressive, not bold"),
+        ({"recovery": -0.1}, "recovery must be at least 0, not -0.1"),
+        ({"margin": float("nan")}, "margin must be at least 0, not nan"),
+        ({"patience": 0}, "patience must be at least 1, not 0"),
+    ],
+)
+def test_impossible_decisions(changed: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        Decisions(**changed)

@@ -9,12 +9,12 @@ import torch
 
 from hw.precision import WeightMode
 from quant.budget import Budget
+from quant.decisions import Decisions
 from quant.divergence import divergence, scores
 from quant.objective import Objective, best_known
-from quant.refine import Problem, RefineSettings, refine
+from quant.refine import Problem, refine
 from quant.resources import Resource
 from quant.visits import OutOfStepsError, Visit, best_visit
-from quant.zones import Buffer
 from synth.table import LayerCost
 
 torch.set_num_threads(1)
@@ -32,13 +32,12 @@ SCORE = {"a": 8.0, "b": 4.0, "c": 2.0, "d": 1.0}
 """Layer a is the most sensitive; each step down raises a score by half."""
 
 
-def problem(budget: Budget, **settings: Any) -> Problem:
+def problem(budget: Budget, **decisions: Any) -> Problem:
     return Problem(
         budget=budget,
-        buffer=Buffer(size=0.75, accuracy=0.01),
         scores={n: {m: SCORE[n] * 1.5 ** (4 - m.value) for m in WeightMode} for n in NAMES},
         price={n: {m: 10.0 * m.bits for m in WeightMode} for n in NAMES},
-        settings=RefineSettings(**{"margin": 0.0, "recovery": 0.0, **settings}),
+        decisions=Decisions(**{"margin": 0.0, "recovery": 0.0, **decisions}),
     )
 
 

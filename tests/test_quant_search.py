@@ -428,13 +428,14 @@ def test_what_a_configuration_implies_does_not_stand_in_the_way_of_other_options
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("map.json").write_text('{"stem": 4}')
-    given = Options()
+    default = Options()
     write_config(
-        Path("c.yaml"), command="search", values=given.model_dump(), implied=given.implied()
+        Path("c.yaml"), command="search", values=default.given(), implied=default.implied()
     )
     text = Path("c.yaml").read_text()
     assert text.endswith(
-        f"# It follows:\n# data: {default_folder()}\n# method: sigmaquant\n# scales: min-max\n"
+        f"# It follows:\n# data: {default_folder()}\n# method: sigmaquant\n# buffer: balanced\n"
+        "# scales: min-max\n"
         "# max-size: '0.4'\n"
     )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from quant.decisions import Decisions
 
 MODELS = ("resnet8", "dscnn")
 SEEDS = (0, 1, 2)
@@ -88,6 +91,36 @@ WAYS = (
 """The most important ones first."""
 
 
+SWEEP_BITS = 3.0
+"""Budget of the sweep."""
+
+SWEPT: Mapping[str, tuple[Any, Any]] = {
+    "buffer": ("conservative", "aggressive"),
+    "first_lambda": (0.0, 1.0),
+    "layers_per_step": (1, 4),
+    "patience": (2, 8),
+    "margin": (0.0, 0.006),
+    "recovery": (0.0, 0.012),
+}
+"""Values of `quant.decisions.Decisions` below and above what they are by default."""
+
+
+def _decided(name: str, **changed: Any) -> Way:
+    options = (("method", "sigmaquant"), ("decisions", Decisions(**changed)))
+    return Way(name=name, kind=Kind.SEARCH, options=options, max_drop=POINT, modes=(True,))
+
+
+SWEEP = (
+    _decided("default"),
+    *(
+        _decided(f"{decision}={value}", **{decision: value})
+        for decision, values in SWEPT.items()
+        for value in values
+    ),
+)
+"""sigmaquant with one decision other than by default."""
+
+
 def way(name: str) -> Way:
     """Return a way by name."""
-    return next(known for known in WAYS if known.name == name)
+    return next(known for known in (*WAYS, *SWEEP) if known.name == name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from quant.bench.catalogue import AVERAGE_BITS, HAND, MODELS, SEEDS, WAYS, Kind, way
+from quant.bench.catalogue import AVERAGE_BITS, HAND, MODELS, SEEDS, SWEEP, WAYS, Kind, way
 from quant.errors import QuantError
 
 ORDERS = ("way", "seed", "training", "bits", "model")
@@ -115,7 +115,7 @@ def ordered(cells: Sequence[Cell], order: str) -> list[Cell]:
         values = {
             "seed": cell.seed,
             "training": cell.trains,
-            "way": WAYS.index(way(cell.way)),
+            "way": (*WAYS, *SWEEP).index(way(cell.way)),
             "bits": cell.average_bits or 0.0,
             "model": MODELS.index(cell.model),
         }

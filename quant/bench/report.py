@@ -21,7 +21,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     document : mapping
         The content of bench-search.json.
     """
-    parts = [_head(document)]
+    parts = [f"{origin(document)} {_WAYS}"]
     groups = sorted({(row["model"], row["trains"]) for row in document["summary"]}, reverse=True)
     for model, trains in groups:
         rows = [r for r in document["summary"] if (r["model"], r["trains"]) == (model, trains)]
@@ -41,6 +41,12 @@ def markdown(document: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_WAYS = (
+    "Budgets are mean bits of a weight. All ways end in the same backend; `mct`, `modelopt` and "
+    "`by hand` are maps that it replays (Sony MCT, NVIDIA ModelOpt, and what one would write down "
+    "for Brevitas)."
+)
+
 _TAUS = (
     "Kendall's tau of each measure, more of which is to mean more loss, with the loss measured "
     "when a layer alone goes to 2 or 4 bit (others 8, calibrated, not trained). `kl`: of weights; "
@@ -48,7 +54,8 @@ _TAUS = (
 )
 
 
-def _head(document: Mapping[str, Any]) -> str:
+def origin(document: Mapping[str, Any]) -> str:
+    """Return what ran where, and how much of it is done."""
     done, wanted = document["cells_done"], document["cells_wanted"]
     machines = "; ".join(
         f"{m['processor']}, {m['cores']} cores, Python {m['python']}, torch {m['torch']}"
@@ -57,15 +64,13 @@ def _head(document: Mapping[str, Any]) -> str:
     missing = "" if done == wanted else f" **{wanted - done} cells are missing.**"
     return (
         f"`{document['command']}` on {machines}. {done} of {wanted} cells.{missing} Mean and "
-        "sample standard deviation over seeds; test images. Budgets are mean bits of a weight. All "
-        "ways end in the same backend; `mct`, `modelopt` and `by hand` are maps that it replays "
-        "(Sony MCT, NVIDIA ModelOpt, and what one would write down for Brevitas)."
+        "sample standard deviation over seeds; test images."
     )
 
 
 def _accuracies(rows: Rows) -> str:
     def shown(row: Mapping[str, Any]) -> str:
-        return f"{_percent(row['accuracy'])} at {row['average_bits']['mean']:.2f}"
+        return f"{percent(row['accuracy'])} at {row['average_bits']['mean']:.2f}"
 
     return _by_budget(rows, "top-1 % at mean bits", shown)
 
@@ -93,7 +98,7 @@ def _by_budget(rows: Rows, title: str, shown: Any) -> str:
         cells = [found.get((choice.name, bits), _MISSING) for bits in AVERAGE_BITS]
         if any(cells):
             lines.append([choice.name, *cells])
-    return _table(lines) if len(lines) > 1 else ""
+    return table(lines) if len(lines) > 1 else ""
 
 
 def _uniforms(rows: Rows) -> str:
@@ -102,8 +107,8 @@ def _uniforms(rows: Rows) -> str:
         if way(row["way"]).kind is Kind.UNIFORM:
             costs = [row[n]["mean"] / 1e3 for n in ("energy_pj", "latency_ns") if n in row]
             shown = " / ".join(f"{value:.4g}" for value in costs)
-            lines.append([row["way"], _percent(row["accuracy"]), shown])
-    return _table(lines) if len(lines) > 1 else ""
+            lines.append([row["way"], percent(row["accuracy"]), shown])
+    return table(lines) if len(lines) > 1 else ""
 
 
 def _taus(rows: Rows) -> str:
@@ -115,7 +120,7 @@ def _taus(rows: Rows) -> str:
         taus = [by_place.get((name, *column)) for column in columns]
         texts = [_MISSING if t is None else f"{t['mean']:.2f}{_spread(t, 1)}" for t in taus]
         lines.append([name, *texts])
-    return _table(lines)
+    return table(lines)
 
 
 def _phases(document: Mapping[str, Any]) -> str:
@@ -132,9 +137,9 @@ def _phases(document: Mapping[str, Any]) -> str:
     for place, rows in groups.items():
         states.append([*place, *(_state(rows, name) for name in ("phase 1", "phase 2", "end"))])
     return (
-        f"{_table(lines)}\n\nDrop on validation images, points, and size over its limit, means "
+        f"{table(lines)}\n\nDrop on validation images, points, and size over its limit, means "
         f"over seeds. Phase 2 starts from the best visit of phase 1; both are shortly trained, the "
-        f"end fully.\n\n{_table(states)}"
+        f"end fully.\n\n{table(states)}"
     )
 
 
@@ -147,15 +152,22 @@ def _state(rows: Rows, name: str) -> str:
     return f"{drop:.2f}, load {fmean(row[name]['load'] for row in rows):.2f}"
 
 
-def _percent(figure: Mapping[str, Any]) -> str:
+def percent(figure: Mapping[str, Any]) -> str:
+    """Return a mean and its spread, fractions, in per cent."""
     return f"{100 * figure['mean']:.2f}{_spread(figure)}"
+
+
+def mean_text(figure: Mapping[str, Any], factor: float = 1.0) -> str:
+    """Return a mean and its spread, each times a factor."""
+    return f"{factor * figure['mean']:.2f}{_spread(figure, factor)}"
 
 
 def _spread(figure: Mapping[str, Any], factor: float = 100) -> str:
     return "" if figure["spread"] is None else f" ± {factor * figure['spread']:.2f}"
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, the first line its head."""
     head, *rows = lines
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *rows))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,9 +27,10 @@ from quant.bench.catalogue import MODELS
 from quant.bench.cells import ORDERS, Cell, all_cells, chosen, ordered
 from quant.bench.maps import entries
 from quant.bench.report import markdown
-from quant.bench.schedule import Pace, run_all
+from quant.bench.runner import bench
 from quant.bench.summary import against, figures, mended, phases, summarise, taus
-from quant.bench.work import Setup, Work, works
+from quant.bench.sweep import sweep_cells, write_sweep
+from quant.bench.work import Setup
 from quant.data import default_folder
 from quant.errors import QuantError
 from quant.files import write_bytes, write_json
@@ -37,8 +38,6 @@ from quant.options import DEFAULT_TABLE
 from synth.table import CostTableError
 
 BAD_INPUT = 2
-FAILED = 1
-UNFINISHED = 3
 INTERRUPTED = 130
 
 Record = dict[str, Any]
@@ -56,15 +55,18 @@ def main(
     minutes: Annotated[
         float, typer.Option(help="start no cell that would end later; 0: no limit")
     ] = 0.0,
-    out: Annotated[Path, typer.Option(help="folder of the cells' records")] = Path(
-        "runs/bench-search"
-    ),
-    report: Annotated[Path, typer.Option(help="summary, without suffix")] = Path(
-        "docs/bench-search"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="folder of the cells' records, of the sweep's, too")
+    ] = Path("runs/bench-search"),
+    report: Annotated[
+        Path | None, typer.Option(help="summary, without suffix; docs/bench-search or bench-sweep")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
     cost_table: Annotated[Path, typer.Option(help="costs of the array")] = DEFAULT_TABLE,
     qat_steps: Annotated[int, typer.Option(help="of a cell that trains")] = 400,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="of the decisions that the paper leaves open, instead")
+    ] = False,
     dry: Annotated[bool, typer.Option("--dry", help="list the cells, run nothing")] = False,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="write the summary of what is done")
@@ -73,14 +75,15 @@ def main(
     """Run what is not yet done of the benchmark, and write its summary."""
     try:
         setup = Setup(data=data or default_folder(), out=out, table=cost_table, qat_steps=qat_steps)
-        cells = all_cells(entries(setup.maps))
+        cells = sweep_cells() if sweep else all_cells(entries(setup.maps))
+        files = report or Path("docs") / ("bench-sweep" if sweep else "bench-search")
+        write = write_sweep if sweep else write_summary
         command = shlex.join(["python", "-m", "quant.bench.search", *sys.argv[1:]])
         status = bench(
             ordered(chosen(cells, only), order),
             setup,
             whole=cells,
-            report=report,
-            command=command,
+            write=partial(write, report=files, command=command),
             workers=workers,
             cluster=cluster,
             seconds=60 * minutes or None,
@@ -97,94 +100,8 @@ def main(
         raise typer.Exit(status)
 
 
-def bench(
-    cells: list[Cell],
-    setup: Setup,
-    *,
-    whole: list[Cell],
-    report: Path,
-    command: str,
-    workers: int = 0,
-    cluster: str = "",
-    seconds: float | None = None,
-    dry: bool = False,
-    run: bool = True,
-) -> int:
-    """Run cells and write the summary; returns the exit status.
-
-    Parameters
-    ----------
-    cells : list of Cell
-        In the order in which they are to run.
-    setup : Setup
-        Where everything comes from.
-    whole : list of Cell
-        Those that the summary is of, as far as they are done.
-    report : Path
-        Name of the summary's files, without suffix.
-    command : str
-        The command line, for the summary.
-    workers : int
-        Processes; 0 runs all in this one.
-    cluster : str
-        Address of a Dask scheduler, which is used instead if given.
-    seconds : float, optional
-        Start no cell that is expected to end later.
-    dry : bool
-        List what would run, and nothing else.
-    run : bool
-        Whether to run what is not yet done.
-    """
-    began = time.monotonic()
-    needed = works(list(dict.fromkeys([*cells, *whole])), setup)
-    different = {needed[cell].key: needed[cell] for cell in reversed(cells)}
-    waiting = [work for work in reversed(different.values()) if work.known() is None]
-    print(f"{len(cells)} cells, {len(different)} different, {len(waiting)} to run", flush=True)
-    if dry:
-        for work in waiting:
-            print(work.cell.name)
-        return 0
-    failed, left = 0, len(waiting)
-    if run:
-        log = _Log(len(waiting), began)
-        pace = Pace(deadline=None if seconds is None else began + seconds)
-        left = run_all(waiting, workers=workers, cluster=cluster, pace=pace, report=log)
-        failed = log.failed
-    records = {cell: r for cell in whole if (r := needed[cell].known()) is not None}
-    write_summary(records, wanted=len(whole), report=report, command=command)
-    print(
-        f"{len(records)} of {len(whole)} cells done, {failed} failed, {left} not started "
-        f"-> {report}.json, .md, .png",
-        flush=True,
-    )
-    return FAILED if failed else (UNFINISHED if left else 0)
-
-
-class _Log:
-    """Prints a line for each cell that ended."""
-
-    def __init__(self, total: int, began: float) -> None:
-        self.total, self.began = total, began
-        self.ended = self.failed = 0
-
-    def __call__(self, work: Work, record: Record | None, reason: str) -> None:
-        self.ended += 1
-        elapsed = time.monotonic() - self.began
-        head = f"[{self.ended}/{self.total} {elapsed:5.0f} s] {work.cell.name}"
-        if record is None:
-            self.failed += 1
-            print(f"{head}: FAILED, {reason}; see {work.folder}/log.txt", flush=True)
-            return
-        left = elapsed / self.ended * (self.total - self.ended)
-        what = ""
-        if "accuracy" in record:
-            accuracy, bits = record["accuracy"]["searched"], record["average_bits"]
-            what = f" {100 * accuracy:.2f} % at {bits:.2f} bits,"
-        print(f"{head}:{what} {record['seconds']:.0f} s (all in {left / 60:.0f} min)", flush=True)
-
-
-def write_summary(records: dict[Cell, Record], *, wanted: int, report: Path, command: str) -> None:
-    """Write bench-search.json, .md and the pictures."""
+def write_summary(records: dict[Cell, Record], wanted: int, *, report: Path, command: str) -> str:
+    """Write bench-search.json, .md and the pictures; returns what was written."""
     from quant.bench.plot import plot
 
     found = phases(records)
@@ -206,6 +123,7 @@ def write_summary(records: dict[Cell, Record], *, wanted: int, report: Path, com
     for model in MODELS:
         if any(row["model"] == model for row in document["summary"]):
             plot(document["summary"], model, report.with_name(f"{report.name}-{model}.png"))
+    return f"{report}.json, .md, .png"
 
 
 def _compact(cell: Cell, record: Record) -> Record:

@@ -12,6 +12,7 @@ from scipy.stats import kendalltau
 from quant.bench.catalogue import WAYS, Kind, way
 from quant.bench.cells import Cell
 from quant.budget import Budget
+from quant.decisions import Decisions
 from quant.resources import Resource
 from quant.visits import Visit, best_visit
 from synth.table import LayerCost
@@ -21,8 +22,8 @@ Records = Mapping[Cell, Record]
 NOISE = 0.003
 """Accuracies that differ by no more are equal: standard error of 10,000 test images."""
 OURS = "auto"
-MARGIN = 0.003
-"""By which sigmaquant judges its visits (`quant.refine.RefineSettings`)."""
+MARGIN = Decisions().margin
+"""By which sigmaquant judges its visits (`quant.decisions`)."""
 
 
 def figures(record: Record) -> dict[str, float]:
