@@ -1,6 +1,11 @@
-"""Files that take longest go first, so that no worker is left alone with one of them at the end."""
+"""How tests share the machine: one thread each, files that take longest first."""
+
+import os
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""There is a process of tests for each core; here and in what tests start."""
 
 LONGEST_FIRST = (
     "test_quant_search",
@@ -18,6 +23,7 @@ LONGEST_FIRST = (
     "test_sim_mutate",
     "test_sim_formal",
 )
+"""So that no process is left alone with one of them at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import quant.search
 from hw.precision import WeightMode
+from quant.data import Data
 from quant.errors import QuantError
 from quant.jobs import DaskCluster, InProcess
 from quant.journal import Journal
@@ -152,7 +153,7 @@ def test_files_of_a_source_are_found_from_other_folders(
 def test_a_resumed_search_may_run_elsewhere(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(request: Request, begin: Callable[[], None]) -> bool:
+    def stop(request: Request, images: Data, begin: Callable[[], None]) -> bool:
         begin()
         raise KeyboardInterrupt
 
@@ -164,7 +165,7 @@ def test_a_resumed_search_may_run_elsewhere(
     assert found.exit_code == 130
     asked: list[Request] = []
 
-    def note(request: Request, begin: Callable[[], None]) -> bool:
+    def note(request: Request, images: Data, begin: Callable[[], None]) -> bool:
         asked.append(request)
         raise KeyboardInterrupt
 
