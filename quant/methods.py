@@ -18,7 +18,7 @@ from quant.allocation import Allocation
 from quant.greedy import greedy
 from quant.milp import Sensitivity, cheapest, exact
 from quant.refine import Problem, refine
-from quant.request import Method
+from quant.request import Aim, Method
 from quant.sensitivity import Measure
 from quant.session import Session
 from quant.sigma import LAMBDA_STEP, MAX_ITERATIONS, assign_bits
@@ -99,6 +99,9 @@ def replay(session: Session) -> Visit:
 def auto(session: Session) -> Visit:
     """Return the cheapest allocation of the exact front whose measured drop stays in bounds; ours.
 
+    With `Aim.ACCURACY` it is the least sensitive one within the limits, as of `exact_program`: all
+    steps train it.
+
     Why: the divergence of the outputs when one layer alone is quantised costs seconds and no
     training, and the integer program over it is solved exactly, so for every price there is one
     best candidate, and only the price is left to search. That is what the paper's phases do with
@@ -114,8 +117,8 @@ def auto(session: Session) -> Visit:
     problem = problem_of(session)
     loss = session.sensitivity(Measure.LOGIT_KL)
     safest = exact(session.menu, session.budget, loss, acts=session.act_sensitivity())
-    if safest is None:
-        return _backend(session, None, "auto")
+    if safest is None or session.request.aim is Aim.ACCURACY:
+        return _backend(session, safest, "auto")
     _halve_price(session, problem, loss, safest)
     if problem.boldest(session.visits) is not None:
         return final(session, problem)

@@ -18,7 +18,7 @@ from quant.device import check_device
 from quant.errors import QuantError
 from quant.map_file import read_map
 from quant.menu import Policy
-from quant.request import Method, Plan, Request
+from quant.request import Aim, Method, Plan, Request
 from quant.resources import Limit, Resource, parse_limit
 from quant.rounding import Rounding
 from quant.scales import Scales
@@ -51,6 +51,7 @@ class Options(BaseModel):
     max_area: str | None = None
     cost_table: tuple[Path, ...] = (DEFAULT_TABLE,)
     method: str | None = None
+    aim: str | None = None
     sensitivity: str | None = None
     buffer: str | None = None
     decisions: Decisions = Decisions()
@@ -94,6 +95,8 @@ class Options(BaseModel):
             found["method"] = self._method().value
         if self.pareto is None and self._method() is Method.SIGMAQUANT:
             found["buffer"] = self.decisions.buffer
+        if self.method == Method.AUTO.value:
+            found["aim"] = Aim.COST.value
         if self.method == Method.MILP.value:
             found["sensitivity"] = self._sensitivity()
         if not self.ptq_only:
@@ -149,6 +152,7 @@ class Options(BaseModel):
             command=command,
             policy=policy,
             method=self._method(),
+            aim=self._aim(),
             sensitivity=self._sensitivity(),
             bits=bits,
             acts=acts,
@@ -229,11 +233,20 @@ class Options(BaseModel):
             raise QuantError("sensitivity must come with --method milp, not with another method")
         return name
 
+    def _aim(self) -> Aim:
+        known = [aim.value for aim in Aim]
+        name = self.aim or Aim.COST.value
+        if name not in known:
+            raise QuantError(f"aim must be one of {', '.join(known)}, not {name}")
+        if self.aim is not None and (self.pareto or self._method() is not Method.AUTO):
+            raise QuantError("aim must come with --method auto, or be left out")
+        return Aim(name)
+
     def _decisions(self) -> Decisions:
         if self.buffer is None:
             return self.decisions
         if self.pareto is not None or self._method() is not Method.SIGMAQUANT:
-            raise QuantError("buffer must come with sigmaquant, whose zones it bounds, or not come")
+            raise QuantError("buffer must come with --method sigmaquant, or be left out")
         return replace(self.decisions, buffer=self.buffer)
 
     def _pareto(self) -> Resource | None:

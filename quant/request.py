@@ -27,6 +27,13 @@ class Method(Enum):
     MAP = "map"
 
 
+class Aim(Enum):
+    """What `Method.AUTO` makes as good as it can within all targets."""
+
+    COST = "cost"
+    ACCURACY = "accuracy"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Training steps of a search; each uniform allocation gets `total_steps`, too.
@@ -113,6 +120,8 @@ class Request:
         Precisions that layers may have.
     method : Method
         How bits are chosen.
+    aim : Aim
+        Of `Method.AUTO`.
     sensitivity : str
         Value of a `quant.sensitivity.Measure`, for `Method.MILP`.
     bits : mapping of str to WeightMode, optional
@@ -151,6 +160,7 @@ class Request:
     command: str
     policy: Policy
     method: Method = Method.SIGMAQUANT
+    aim: Aim = Aim.COST
     sensitivity: str = "logit-kl"
     bits: dict[str, WeightMode] | None = None
     acts: dict[str, int] = field(default_factory=dict)

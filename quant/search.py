@@ -113,6 +113,13 @@ def main(
             help="sigmaquant (default), milp, greedy, uniform or auto", rich_help_panel=CHOICE
         ),
     ] = None,
+    aim: Annotated[
+        Text,
+        typer.Option(
+            help="of auto: cost (default), or accuracy, the best within the limits",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None,
     sensitivity: Annotated[
         Text,
         typer.Option(

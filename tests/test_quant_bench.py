@@ -325,7 +325,7 @@ def test_what_phase_2_mends() -> None:
             visited("final training", 0.895, 0.25),
         ],
     }
-    (row,) = phases({cell("sigmaquant", trains=True): found, cell("auto"): record(0.9)})
+    (row,) = phases({cell("sigmaquant 1pt", trains=True): found, cell("auto"): record(0.9)})
     assert row["visits"] == {"phase 1": 2, "phase 2": 2}
     assert row["phase 1"]["load"] == 2.0
     assert row["phase 1"]["drop"] == pytest.approx(0.02)
@@ -334,7 +334,7 @@ def test_what_phase_2_mends() -> None:
     assert row["end"]["load"] == 1.0
     assert mended([row]) == [
         {
-            "way": "sigmaquant",
+            "way": "sigmaquant 1pt",
             "trains": True,
             "searches": 1,
             "missed after phase 1": 1,
@@ -346,7 +346,7 @@ def test_what_phase_2_mends() -> None:
 
 
 def test_tables_of_a_whole_document_show_what_is_bold() -> None:
-    place = {"model": "resnet8", "trains": True, "way": "sigmaquant", "budget_bits": 2.5}
+    place = {"model": "resnet8", "trains": True, "way": "sigmaquant 1pt", "budget_bits": 2.5}
     missed = {"drop": 0.02, "load": 2.0, "met": False, "size_met": False}
     met = {"drop": 0.01, "load": 0.5, "met": True, "size_met": True}
     row = {**place, "phase 1": missed, "phase 2": met, "end": met}
@@ -368,7 +368,7 @@ def test_tables_of_a_whole_document_show_what_is_bold() -> None:
             "mended": mended([row]),
         }
     )
-    assert "| resnet8 | sigmaquant, QAT | 2.5 | 2.00, load 2.00 | 1.00, load 0.50 |" in text
+    assert "| resnet8 | sigmaquant 1pt, QAT | 2.5 | 2.00, load 2.00 | 1.00, load 0.50 |" in text
     assert "3 of 4 cells. **1 cells are missing.**" in text
     assert "| mct |  | 80.00 at 2.00 |  |  |" in text
     assert "| mct |  | **+10.00** |  |  |" in text

@@ -485,6 +485,24 @@ def test_every_method_keeps_limits_of_any_mix_without_training(
     assert result["provenance"]["qat"]["total_steps"] == 0
 
 
+def test_auto_may_aim_at_accuracy(options: list[str], tmp_path: Path) -> None:
+    limits = ["--ptq-only", "--max-size", "0.6", "--max-drop", "0.9", "--no-uniform"]
+    found = {}
+    for name, method in (
+        ("milp", ["--method", "milp"]),
+        ("cost", ["--method", "auto"]),
+        ("accuracy", ["--method", "auto", "--aim", "accuracy"]),
+    ):
+        out = tmp_path / name
+        assert search(*options, *limits, *method, "--out", str(out)).exit_code == 0
+        found[name] = json.loads((out / "result.json").read_text())
+    assert found["accuracy"]["allocation"] == found["milp"]["allocation"]
+    assert found["accuracy"]["accuracy"] == found["milp"]["accuracy"]
+    energy = {name: result["cost"]["searched"]["energy_pj"] for name, result in found.items()}
+    assert energy["cost"] < energy["accuracy"]
+    assert "# aim: cost\n" in (tmp_path / "cost" / "config.yaml").read_text()
+
+
 def test_a_map_is_replayed_and_gets_all_training_steps(options: list[str], tmp_path: Path) -> None:
     names = [layer.name for layer in Workbench(source_of(options)).network.layers]
     bits = {name: (4, 6)[i % 2] for i, name in enumerate(reversed(names))}
