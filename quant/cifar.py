@@ -35,7 +35,8 @@ _HELP = (
 
 def without_coarse(folder: Path) -> Path:
     """Return the folder or archive itself, without `COARSE` behind its name."""
-    return folder.with_name(folder.name.removesuffix(COARSE)) if folder.name else folder
+    name = folder.name.removesuffix(COARSE)
+    return folder.with_name(name) if name else folder
 
 
 class Kind(Enum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -311,6 +312,7 @@ def provenance(request: Request, bench: Workbench, hardware: Candidate) -> dict[
             **{name: metadata.version(name) for name in PACKAGES},
         },
         "rounding": bench.source.rounding.value,
+        "decisions": asdict(request.decisions),
         "qat": {
             "total_steps": plan.total_steps,
             "steps_per_visit": plan.probe_steps,

@@ -30,7 +30,9 @@ Result = TypeVar("Result")
 
 
 def one_thread() -> None:
-    """Give every operation of torch, and every product of numpy's, one thread from here on."""
+    """Give operations of torch, and products of numpy and scipy, one thread each from here on."""
+    import scipy.linalg  # noqa: F401  with a library of its own, which is limited if it is there
+
     torch.set_num_threads(1)
     threadpool_limits(1, user_api="blas")
 

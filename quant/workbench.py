@@ -118,7 +118,7 @@ class Workbench:
         self.team = team
         self.device = prepare(source.device, index=local_index())
         team.train_on(self.device)
-        self.images = images or open_data(source.data, source.model)
+        self.images = open_data(source.data, source.model) if images is None else images
         self.train_set = self.images.train
         first = np.arange(min(EXAMPLES, len(self.train_set)))
         self.example = inputs_of(self.train_set, first)

@@ -47,6 +47,12 @@ class Page(HTMLParser):
         if self.open and self.open[-1] not in ("style", "script") and data.strip():
             self.words.append(" ".join(data.split()))
 
+    def check_links(self) -> None:
+        """See that all that is referred to is on the page."""
+        inside = [link.removeprefix("#") for link in self.links if link != "data:,"]
+        assert inside
+        assert {*self.refs, *inside} <= {*self.ids}
+
     @property
     def text(self) -> str:
         return " ".join(self.words)

@@ -475,6 +475,8 @@ def test_a_sweep_changes_one_decision_at_a_time(setup: Setup) -> None:
         for one in options[1:]
     ]
     assert changed == [{name} for name in SWEPT for _ in range(2)]
+    caps = {"max_steps"}  # the paper's; the steps of training end a search before
+    assert {*SWEPT} | caps == {field.name for field in fields(Decisions)}
     names = [one.name for one in ordered(sweep_cells(), "seed,way,model")]
     assert names[:3] == [
         "resnet8/qat/default/3/seed0",

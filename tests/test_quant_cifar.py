@@ -106,7 +106,8 @@ def test_labels_of_cifar_100_are_fine_unless_asked_for_coarse(
 
 
 @pytest.mark.parametrize(
-    ("given", "place"), [("a/b#coarse", "a/b"), ("a/b", "a/b"), (".", "."), ("/", "/")]
+    ("given", "place"),
+    [("a/b#coarse", "a/b"), ("a/b", "a/b"), (".", "."), ("/", "/"), ("#coarse", "#coarse")],
 )
 def test_the_folder_itself_has_no_coarse_behind_it(given: str, place: str) -> None:
     assert without_coarse(Path(given)) == Path(place)

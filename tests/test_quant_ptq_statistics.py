@@ -1,5 +1,7 @@
 """Layer statistics against plain loops, and what bad ones do."""
 
+import copy
+import threading
 import time
 from typing import Any
 
@@ -10,9 +12,10 @@ from torch import Tensor, nn
 
 from quant import threads
 from quant.errors import QuantError
+from quant.ptq import network
 from quant.ptq import statistics as module
 from quant.ptq.grid import IntegerRange, WeightGrid
-from quant.ptq.network import BATCH, collect_all
+from quant.ptq.network import BATCH
 from quant.ptq.optimise import Method, OptimisedWeights, matrix, optimise, output_error
 from quant.ptq.statistics import LayerStatistics, output_moments
 
@@ -147,41 +150,48 @@ def test_one_image_of_one_pixel_is_enough_to_go_on(method: Method) -> None:
 
 
 class InPlace(nn.Module):
-    """What two layers read is changed in place afterwards."""
+    """What five layers read is halved in place after each."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.left, self.right = LAYERS["plain"], LAYERS["dilated"]
+        self.layers = nn.ModuleList(copy.deepcopy(LAYERS["plain"]) for _ in range(5))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.clone()
-        y: Tensor = self.left(x)
-        x.mul_(0.5)
-        y = y + self.right(x)
-        x.zero_()
+        y = torch.zeros(1)
+        for layer in self.layers:
+            y = y + layer(x)
+            x.mul_(0.5)
         return y
+
+    def statistics(self) -> list[tuple[nn.Module, LayerStatistics]]:
+        return [(m, LayerStatistics(m, "layer")) for m in self.layers if isinstance(m, nn.Conv2d)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("size", [BATCH, BATCH // 2], ids=["small", "large"])
 def test_threads_take_the_statistics_that_one_takes(
-    count: int, monkeypatch: pytest.MonkeyPatch
+    count: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = LayerStatistics.add
+    add, by = LayerStatistics.add, set()
 
     def late(self: LayerStatistics, inputs: Tensor) -> None:
         time.sleep(0.01)  # the network goes on meanwhile
-        slow(self, inputs)
+        by.add(threading.get_ident())
+        add(self, inputs)
 
     monkeypatch.setattr(threads, "cores", lambda: count)
+    monkeypatch.setattr(network, "at_once", lambda shape, most: size)
     monkeypatch.setattr(LayerStatistics, "add", late)
     images = inputs_of(LAYERS["plain"], 3 * BATCH + 5)
     net = InPlace().eval()
-    found = [LayerStatistics(net.left), LayerStatistics(net.right)]
-    collect_all(net, list(zip((net.left, net.right), found, strict=True)), images)
-    for layer, seen, factor in zip((net.left, net.right), found, (1.0, 0.5), strict=True):
-        expected = LayerStatistics(layer)
-        for batch in torch.split(images, BATCH):
-            slow(expected, batch * factor)
+    found = net.statistics()
+    network.collect_all(net, found, images)
+    assert (by == {threading.get_ident()}) is (count == 1 or size < BATCH)
+    for place, (_, seen) in enumerate(found):
+        (_, expected) = net.statistics()[place]
+        for batch in torch.split(images, size):
+            add(expected, batch * 0.5**place)
         assert seen.count == expected.count
         assert torch.equal(seen.hessian, expected.hessian)
         assert torch.equal(seen.mean, expected.mean)
@@ -192,10 +202,9 @@ def test_an_error_in_a_thread_ends_the_collection(monkeypatch: pytest.MonkeyPatc
     net = InPlace().eval()
     images = inputs_of(LAYERS["plain"], 2 * BATCH)
     images[3] = torch.nan
-    layers = [(layer, LayerStatistics(layer, "layer")) for layer in (net.left, net.right)]
-    with pytest.raises(QuantError, match="layer: inputs must be finite"):
-        collect_all(net, layers, images)
-    assert not net.left._forward_pre_hooks
+    with pytest.raises(QuantError, match=r"^layer: inputs must be finite, not infinite or NaN; "):
+        network.collect_all(net, net.statistics(), images)
+    assert not any(layer._forward_pre_hooks for layer in net.layers)
 
 
 def test_a_layer_never_reached_is_named() -> None:

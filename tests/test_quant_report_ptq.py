@@ -73,9 +73,7 @@ def test_a_quantised_network_is_a_page_of_what_it_has(quantised: Path, tmp_path:
     assert "64 of them for calibration" in page.text
     for word in EMPTY_BOXES:
         assert word not in page.words
-    inside = {link[1:] for link in page.links if link.startswith("#")}
-    assert inside
-    assert {*page.refs} | inside <= {*page.ids}
+    page.check_links()
 
 
 def test_a_cosimulation_of_its_integers_counts_for_a_quantised_network(

@@ -1,6 +1,11 @@
 """Sensitivities against what they are defined as, on a network small enough to differentiate."""
 
+import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +27,8 @@ from quant.quant_network import QuantNetwork
 from quant.threads import in_threads, one_thread, pool_of, threads_for
 
 torch.set_num_threads(1)
+
+ROOT = Path(__file__).parents[1]
 
 NAMES = ("first", "second")
 CHOICES = dict.fromkeys(NAMES, tuple(WeightMode))
@@ -176,6 +183,20 @@ def test_one_thread_is_one_of_torch_and_of_numpy() -> None:
         pools = [found for found in threadpool_info() if found["user_api"] == "blas"]
         assert [found["num_threads"] for found in pools] == [1] * len(pools)
         assert pools
+
+
+def test_one_thread_is_one_of_scipy_too_whoever_imports_it_later() -> None:
+    code = (
+        "import threadpoolctl, quant.threads; quant.threads.one_thread(); import scipy.linalg; "
+        "print([p['num_threads'] for p in threadpoolctl.threadpool_info()])"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    found = json.loads(done.stdout)
+    assert len(found) > 1, done.stderr
+    assert {*found} == {1}
 
 
 def test_threads_take_copies_and_give_results_in_order(network: Network) -> None:

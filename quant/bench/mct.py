@@ -2,7 +2,7 @@
 
 Set-up, in a virtual environment of its own (versions that were used are in the maps' file):
 
-    pip install torch model-compression-toolkit torchvision safetensors typer rich
+    pip install torch model-compression-toolkit torchvision threadpoolctl safetensors typer rich
 
 `mct.ptq.pytorch_post_training_quantization` under a `ResourceUtilization` of the weights' memory.
 MCT measures distances between the float and the mixed-precision network's tensors and solves an

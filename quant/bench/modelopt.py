@@ -2,7 +2,7 @@
 
 Set-up, in a virtual environment of its own (versions that were used are in the maps' file):
 
-    pip install torch nvidia-modelopt typer safetensors
+    pip install torch nvidia-modelopt threadpoolctl typer safetensors
 
 `modelopt.torch.quantization.auto_quantize` under a constraint of effective bits of the weights, by
 gradients (its default) or by divergence of the outputs (source: ModelOpt 0.47, model_quant.py).

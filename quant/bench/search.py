@@ -3,7 +3,8 @@
 Every cell (network, training, way, budget, seed) is one search through the code of
 `python -m quant.search`, so with one reading of the test images at its end. Cells that are done are
 kept in `--out` and not run again. The summary goes to `--report`, with `.json`, `.md` and, for each
-network, `-NETWORK.png` behind the name.
+network, `-NETWORK.png` behind the name. `--sweep` runs sigmaquant with other decisions instead
+(`quant.bench.sweep`), and draws nothing.
 
 Exit status: 0 all cells are there, 1 some failed, 3 some were not started for want of time, 2 bad
 input (one line on stderr), 130 stopped by Ctrl-C.

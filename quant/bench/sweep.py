@@ -107,7 +107,8 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"more than {100 * NOISE:g} points from those of the defaults. *Met*: searches whose test "
         "accuracy and size keep both targets."
     )
-    return f"{origin(document)}\n\n{about}\n\n{table(lines)}\n"
+    parts = [origin(document), about, *([table(lines)] if models else [])]
+    return "\n\n".join(parts) + "\n"
 
 
 def _shown(row: Row | None) -> list[str]:

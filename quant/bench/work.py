@@ -269,5 +269,6 @@ def _searched(work: Work) -> dict[str, Any]:
         "average_bits": 8 * result["relative_size"],
         "cost": costs,
         "visits": result["visits"],
+        "decisions": result["provenance"]["decisions"],
         "data_sha256": result["provenance"]["data_sha256"],
     }

@@ -57,7 +57,8 @@ def collect_all(
 ) -> None:
     """Run a network as far as the last of some layers, and add what they read to their statistics.
 
-    Threads share the layers; for each they keep at most a batch of what it reads.
+    Threads share the layers of small images, each with a copy of what its layer reads; large ones,
+    of which not even a batch is run at once, have the memory for themselves.
 
     Parameters
     ----------
@@ -70,33 +71,37 @@ def collect_all(
     """
     waiting: set[nn.Module] = set()
     adding: deque[Future[None]] = deque()
-    threads = worth(len(layers))
+    size = at_once(tuple(x.shape[1:]), BATCH)
+    threads = 1 if size < BATCH else worth(len(layers))
 
     def hook(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         if layer not in waiting:
             return
         waiting.remove(layer)
-        # a copy, since what follows may change the tensor in place
-        adding.append(pool.submit(statistics[layer].add, inputs[0].clone()))
+        if threads == 1:
+            statistics[layer].add(inputs[0])
+        else:  # a copy, since what follows may change the tensor in place
+            adding.append(pool.submit(statistics[layer].add, inputs[0].clone()))
         if len(adding) > threads:
             adding.popleft().result()
         if not waiting:
             raise _Reached
 
     statistics = dict(layers)
+    pool = pool_of(threads)  # starts none before it is given something
     handles = [layer.register_forward_pre_hook(hook) for layer in statistics]
     try:
-        with pool_of(threads) as pool:
-            for batch in torch.split(x, at_once(tuple(x.shape[1:]), BATCH)):
-                waiting |= set(statistics)
-                with suppress(_Reached):
-                    module(batch)
-                waiting.clear()
-                while adding:  # batches of a layer are added in their order
-                    adding.popleft().result()
+        for batch in torch.split(x, size):
+            waiting |= set(statistics)
+            with suppress(_Reached):
+                module(batch)
+            waiting.clear()
+            while adding:  # batches of a layer are added in their order
+                adding.popleft().result()
     finally:
         for handle in handles:
             handle.remove()
+        pool.shutdown(cancel_futures=True)
 
 
 def in_one_run(network: Network, names: Iterable[str]) -> Iterator[list[str]]:

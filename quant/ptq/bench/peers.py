@@ -6,7 +6,7 @@ docs/ptq-networks.json; on Linux the CPU build of torch):
 
     python3 -m venv PEERS
     PEERS/bin/pip install torch==2.13.0 brevitas==0.13.4 'onnx<1.22' onnxruntime==1.31.1 tqdm \
-        numpy scipy safetensors pydantic pyyaml typer rich
+        numpy scipy threadpoolctl safetensors pydantic pyyaml typer rich
 
 `make bench-ptq PEERS=PEERS/bin/python` starts them.
 """
