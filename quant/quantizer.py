@@ -151,15 +151,16 @@ class _FakeQuantiseActivation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, act_range: ActRange) -> Tensor:
-        scale, zero_point = act_range.scale, act_range.zero_point
-        low, high = -zero_point * scale, (act_range.largest - zero_point) * scale
-        ctx.save_for_backward((x > low) & (x < high))
+        ctx.save_for_backward(x)
+        ctx.range = act_range
         return _rounded(x, act_range)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (inside,) = ctx.saved_tensors
-        return gradients[0] * inside, None
+        (x,) = ctx.saved_tensors
+        scale, zero_point = ctx.range.scale, ctx.range.zero_point
+        low, high = -zero_point * scale, (ctx.range.largest - zero_point) * scale
+        return torch.ops.aten.hardtanh_backward(gradients[0], x, low, high), None
 
 
 def fake_quantise_activation(x: Tensor, act_range: ActRange) -> Tensor:
