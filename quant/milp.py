@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from hw.precision import WeightMode
-from quant.allocation import Acts, Allocation
+from quant.allocation import ACT_BITS, Acts, Allocation
 from quant.budget import ROUNDING, Budget
 from quant.menu import Menu
 
@@ -64,29 +64,60 @@ def exact(
     max_price : float, optional
         Limit on the menu's objective, too.
     """
-
-    def loss(place: _Place) -> float:
-        return sensitivity[place.layer][place.mode]
-
-    return _solve(menu, budget, loss, acts or {}, max_price)
+    loss, price = _loss(sensitivity, acts or {}), _price(menu)
+    return _solve(menu, budget, loss, None if max_price is None else (price, max_price))
 
 
-def cheapest(menu: Menu, budget: Budget) -> Allocation | None:
-    """Return the allocation of the lowest price within all limits, or None if there is none."""
+def cheapest(
+    menu: Menu,
+    budget: Budget,
+    sensitivity: Sensitivity | None = None,
+    *,
+    acts: ActSensitivity | None = None,
+    max_loss: float = 0.0,
+) -> Allocation | None:
+    """Return the allocation of the lowest price within all limits, or None if there is none.
 
-    def price(place: _Place) -> float:
-        return menu.price_of(place.layer, place.mode, place.acts)
+    Parameters
+    ----------
+    menu, budget
+        As for `exact`.
+    sensitivity, acts : mapping, optional
+        As for `exact`; with a sensitivity, the sum of losses is limited, too.
+    max_loss : float
+        That limit, positive.
+    """
+    loss = None if sensitivity is None else (_loss(sensitivity, acts or {}), max_loss)
+    return _solve(menu, budget, _price(menu), loss)
 
-    return _solve(menu, budget, price, {}, None)
+
+def total_loss(
+    allocation: Allocation, sensitivity: Sensitivity, acts: ActSensitivity | None = None
+) -> float:
+    """Sum of losses of an allocation; parameters as for `exact`."""
+    of_acts = (by[allocation.acts.get(tensor, ACT_BITS)] for tensor, by in (acts or {}).items())
+    return sum(sensitivity[name][mode] for name, mode in allocation.bits.items()) + sum(of_acts)
+
+
+_Value = tuple[Callable[[_Place], float], Callable[[str, int], float]]
+"""What counts, of a place and of an activation's bits."""
+
+
+def _loss(sensitivity: Sensitivity, acts: ActSensitivity) -> _Value:
+    return (
+        lambda place: sensitivity[place.layer][place.mode],
+        lambda tensor, bits: acts[tensor][bits] if tensor in acts else 0.0,
+    )
+
+
+def _price(menu: Menu) -> _Value:
+    return lambda place: menu.price_of(place.layer, place.mode, place.acts), lambda *_: 0.0
 
 
 def _solve(
-    menu: Menu,
-    budget: Budget,
-    value: Callable[[_Place], float],
-    acts: ActSensitivity,
-    max_price: float | None,
+    menu: Menu, budget: Budget, value: _Value, limited: tuple[_Value, float] | None
 ) -> Allocation | None:
+    """Make the sum of a value small; the sum of another is limited, if given, beside the budget."""
     places = [
         _Place(layer=name, mode=mode, acts=option)
         for name in menu.names
@@ -94,24 +125,28 @@ def _solve(
         for option in _options(menu, name)
     ]
     levels = [(tensor, bits) for tensor, choices in menu.act_choices.items() for bits in choices]
-    values = [value(place) for place in places]
-    values += [acts[tensor][bits] if tensor in acts else 0.0 for tensor, bits in levels]
-    loss = np.array(values, dtype=np.float64)
+
+    def of_all(value: _Value) -> list[float]:
+        of_place, of_level = value
+        return [*(of_place(place) for place in places), *(of_level(*level) for level in levels)]
+
+    values = np.array(of_all(value), dtype=np.float64)
     constraints = [LinearConstraint(_one_each(menu, places, len(levels)), 1, 1)]
     if levels:
         constraints.append(LinearConstraint(_agreement(menu, places, levels), 0, 0))
     rows = [
         [menu.use_of(p.layer, p.mode, p.acts)[resource] / limit for p in places]
+        + [0.0] * len(levels)
         for resource, limit in budget.limits.items()
     ]
-    if max_price is not None:
-        rows.append([menu.price_of(p.layer, p.mode, p.acts) / max_price for p in places])
+    if limited is not None:
+        rows.append([one / limited[1] for one in of_all(limited[0])])
     if rows:
-        uses = np.array([[*row, *[0.0] * len(levels)] for row in rows])
+        uses = np.array(rows)
         constraints.append(LinearConstraint(uses, -np.inf, 1 + ROUNDING))
     found = milp(
-        loss / (float(np.abs(loss).max()) or 1.0),
-        integrality=np.ones(len(loss)),
+        values / (float(np.abs(values).max()) or 1.0),
+        integrality=np.ones(len(values)),
         bounds=Bounds(0, 1),
         constraints=constraints,
         options={"mip_rel_gap": 0.0},

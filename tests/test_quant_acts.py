@@ -25,7 +25,7 @@ from quant.greedy import greedy
 from quant.journal import Entry, Journal
 from quant.map_file import check_acts, read_map
 from quant.menu import Menu, Policy, menu_of, most_act_bits
-from quant.milp import exact
+from quant.milp import cheapest, exact, total_loss
 from quant.models import ResNet8
 from quant.operands import LayerSample
 from quant.options import Options
@@ -408,6 +408,14 @@ def test_the_integer_program_chooses_both_as_exhaustive_search_does(
     assert best in within
     assert rough in within
     assert loss_of(best) == pytest.approx(min(loss_of(a) for a in within))
+    most = 1.2 * loss_of(best)
+    spare = cheapest(found, reference, LOSS, acts=ACT_LOSS, max_loss=most)
+    good = [a for a in within if loss_of(a) <= most]
+    assert spare is not None
+    assert spare in good
+    assert total_loss(spare, LOSS, ACT_LOSS) == pytest.approx(loss_of(spare))
+    prices = [found.total_price(a.bits, a.acts) for a in good]
+    assert found.total_price(spare.bits, spare.acts) == pytest.approx(min(prices))
     cap = 0.8 * found.total_price(best.bits, best.acts)
     cheap = [a for a in within if found.total_price(a.bits, a.acts) <= cap]
     capped = exact(found, reference, LOSS, acts=ACT_LOSS, max_price=cap)

@@ -22,7 +22,7 @@ from quant.greedy import greedy
 from quant.hardware import Candidate, area_limit_um2, pick
 from quant.map_file import check_map, check_names, read_map
 from quant.menu import Menu, Policy, menu_of
-from quant.milp import cheapest, exact
+from quant.milp import cheapest, exact, total_loss
 from quant.objective import Objective
 from quant.options import Options
 from quant.resources import Limit, Resource, parse_limit, shown
@@ -137,6 +137,14 @@ def test_the_integer_program_finds_what_exhaustive_search_finds(seed: int) -> No
     low = cheapest(menu, budget)
     assert low is not None
     assert menu.total_price(low.bits) == pytest.approx(least)
+    most = 1.5 * total(loss, found.bits)
+    good = [bits for bits in within if total(loss, bits) <= most]
+    spare = cheapest(menu, budget, loss, max_loss=most)
+    assert spare is not None
+    assert spare.bits in good
+    assert menu.total_price(spare.bits) == pytest.approx(min(map(menu.total_price, good)))
+    assert total_loss(spare, loss) == pytest.approx(total(loss, spare.bits))
+    assert cheapest(menu, budget, loss, max_loss=0.9 * total(loss, found.bits)) is None
     cap = 0.7 * menu.total_price(found.bits)
     cheap = [bits for bits in within if menu.total_price(bits) <= cap]
     capped = exact(menu, budget, loss, max_price=cap)

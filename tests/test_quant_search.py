@@ -22,7 +22,7 @@ import quant.search
 from hw.cli.config_file import write_config
 from hw.config import ArrayConfig
 from hw.precision import WeightMode
-from quant import workbench
+from quant import methods, workbench
 from quant.calibrate import clip, fit_activations
 from quant.data import default_folder
 from quant.errors import QuantError
@@ -496,10 +496,13 @@ def test_auto_may_aim_at_accuracy(options: list[str], tmp_path: Path) -> None:
         out = tmp_path / name
         assert search(*options, *limits, *method, "--out", str(out)).exit_code == 0
         found[name] = json.loads((out / "result.json").read_text())
-    assert found["accuracy"]["allocation"] == found["milp"]["allocation"]
-    assert found["accuracy"]["accuracy"] == found["milp"]["accuracy"]
+    nats = {
+        name: sum(layer["sensitivity"] for layer in result["layers"])
+        for name, result in found.items()
+    }
     energy = {name: result["cost"]["searched"]["energy_pj"] for name, result in found.items()}
-    assert energy["cost"] < energy["accuracy"]
+    assert energy["cost"] < energy["accuracy"] <= energy["milp"]
+    assert nats["milp"] <= nats["accuracy"] <= nats["milp"] + methods.SLACK_NATS
     assert "# aim: cost\n" in (tmp_path / "cost" / "config.yaml").read_text()
 
 
