@@ -361,6 +361,7 @@ def test_tables_of_a_whole_document_show_what_is_bold() -> None:
             "machines": [],
             "cells_wanted": 4,
             "cells_done": 3,
+            "cells": [{"cell": "a"}, {"cell": "b", "measured_at": "abc1234"}],
             "summary": summarise(records),
             "against": against(records),
             "taus": [],
@@ -369,7 +370,7 @@ def test_tables_of_a_whole_document_show_what_is_bold() -> None:
         }
     )
     assert "| resnet8 | sigmaquant 1pt, QAT | 2.5 | 2.00, load 2.00 | 1.00, load 0.50 |" in text
-    assert "3 of 4 cells. **1 cells are missing.**" in text
+    assert "3 of 4 cells. **1 cells are missing.** 1 are taken over from abc1234. Mean" in text
     assert "| mct |  | 80.00 at 2.00 |  |  |" in text
     assert "| mct |  | **+10.00** |  |  |" in text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -62,9 +63,11 @@ def origin(document: Mapping[str, Any]) -> str:
         for m in document["machines"]
     )
     missing = "" if done == wanted else f" **{wanted - done} cells are missing.**"
+    commits = Counter(c["measured_at"] for c in document["cells"] if "measured_at" in c)
+    taken = "".join(f" {count} are taken over from {name}." for name, count in commits.items())
     return (
-        f"`{document['command']}` on {machines}. {done} of {wanted} cells.{missing} Mean and "
-        "sample standard deviation over seeds; test images."
+        f"`{document['command']}` on {machines}. {done} of {wanted} cells.{missing}{taken} "
+        "Mean and sample standard deviation over seeds; test images."
     )
 
 

@@ -128,8 +128,9 @@ def write_summary(records: dict[Cell, Record], wanted: int, *, report: Path, com
 
 
 def _compact(cell: Cell, record: Record) -> Record:
-    """Return what the summary's file keeps of a record."""
-    head = {"cell": cell.name, **{n: record[n] for n in ("key", "seconds", "cpu_seconds")}}
+    """Return what the summary's file keeps of a record; `measured_at` is another commit's name."""
+    kept = ("key", "seconds", "cpu_seconds", "measured_at")
+    head = {"cell": cell.name, **{name: record[name] for name in kept if name in record}}
     if "order" in record:
         return {**head, "order": record["order"]}
     return {
