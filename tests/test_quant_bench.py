@@ -267,9 +267,9 @@ def test_ours_is_compared_seed_by_seed_within_the_same_budget() -> None:
     records = {
         cell("auto", seed=0): record(0.90),
         cell("auto", seed=1): record(0.92),
-        cell("mct", seed=0): record(0.89),
-        cell("mct", seed=1): record(0.90),
-        cell("modelopt", seed=1): record(0.9225),
+        cell("mct", seed=0): record(0.89, energy_pj=20.0),
+        cell("mct", seed=1): record(0.90, energy_pj=40.0),
+        cell("modelopt", seed=1): record(0.9225, energy_pj=None),  # a table without energies
         cell("greedy", bits=3.0): record(0.1),  # ours is not there
         cell("sigmaquant 1pt", seed=0): record(0.1),  # asked for something else
         cell("uniform 4", bits=None): record(0.9),
@@ -277,6 +277,8 @@ def test_ours_is_compared_seed_by_seed_within_the_same_budget() -> None:
     rows = {row["way"]: row for row in against(records)}
     assert sorted(rows) == ["mct", "modelopt"]
     assert rows["mct"]["gain"]["mean"] == pytest.approx(0.015)
+    assert rows["mct"]["energy"]["mean"] == pytest.approx((10 / 20 + 10 / 40) / 2)
+    assert rows["modelopt"]["energy"] is None
     assert rows["mct"]["gain"]["spread"] == pytest.approx(0.01 / 2**0.5)
     assert (rows["mct"]["seeds"], rows["mct"]["verdict"]) == (2, "win")
     assert (rows["modelopt"]["seeds"], rows["modelopt"]["verdict"]) == (1, "tie")
@@ -352,7 +354,7 @@ def test_tables_of_a_whole_document_show_what_is_bold() -> None:
     row = {**place, "phase 1": missed, "phase 2": met, "end": met}
     records = {
         cell("auto"): record(0.9),
-        cell("mct"): record(0.8),
+        cell("mct"): record(0.8, energy_pj=20.0),
         cell("uniform 4", bits=None): record(0.9),
     }
     text = markdown(
@@ -372,7 +374,7 @@ def test_tables_of_a_whole_document_show_what_is_bold() -> None:
     assert "| resnet8 | sigmaquant 1pt, QAT | 2.5 | 2.00, load 2.00 | 1.00, load 0.50 |" in text
     assert "3 of 4 cells. **1 cells are missing.** 1 are taken over from abc1234. Mean" in text
     assert "| mct |  | 80.00 at 2.00 |  |  |" in text
-    assert "| mct |  | **+10.00** |  |  |" in text
+    assert "| mct |  | **+10.00**, 0.50 |  |  |" in text
 
 
 def test_the_order_of_layers_is_measured(setup: Setup) -> None:

@@ -32,8 +32,8 @@ def markdown(document: Mapping[str, Any]) -> str:
         compared = [r for r in document["against"] if (r["model"], r["trains"]) == (model, trains)]
         if compared:
             parts.append(
-                f"{OURS} minus the other, points (bold beyond {100 * NOISE:g}):\n\n"
-                f"{_compared(compared)}"
+                f"{OURS} minus the other, points (bold beyond {100 * NOISE:g}), and its array "
+                f"energy over the other's:\n\n{_compared(compared)}"
             )
     if document["taus"]:
         parts.append(f"## What orders the layers\n\n{_TAUS}\n\n{_taus(document['taus'])}")
@@ -89,9 +89,10 @@ def _costs(rows: Rows) -> str:
 def _compared(rows: Rows) -> str:
     def shown(row: Mapping[str, Any]) -> str:
         text = f"{100 * row['gain']['mean']:+.2f}{_spread(row['gain'])}"
-        return text if row["verdict"] == "tie" else f"**{text}**"
+        text = text if row["verdict"] == "tie" else f"**{text}**"
+        return text if row["energy"] is None else f"{text}, {row['energy']['mean']:.2f}"
 
-    return _by_budget(rows, "points", shown)
+    return _by_budget(rows, "points, energy", shown)
 
 
 def _by_budget(rows: Rows, title: str, shown: Any) -> str:

@@ -84,10 +84,11 @@ def against(records: Records, ours: str = OURS) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Mean and spread of our accuracy minus the other's; ``verdict`` is win, tie (within
-        `NOISE`) or loss.
+        Mean and spread of our accuracy minus the other's, and of our array energy over the
+        other's where both are known; ``verdict`` is win, tie (within `NOISE`) or loss of accuracy.
     """
     pairs: dict[tuple[Any, ...], list[float]] = {}
+    ratios: dict[tuple[Any, ...], list[float]] = {}
     for cell, record in records.items():
         choice = way(cell.way)
         if cell.way == ours or choice.max_drop > 0 or cell.average_bits is None:
@@ -96,6 +97,9 @@ def against(records: Records, ours: str = OURS) -> list[dict[str, Any]]:
         if mine is not None:
             gain = mine["accuracy"]["searched"] - record["accuracy"]["searched"]
             pairs.setdefault(_group(cell), []).append(gain)
+            ours_pj, others_pj = (figures(r).get("energy_pj") for r in (mine, record))
+            if ours_pj and others_pj:
+                ratios.setdefault(_group(cell), []).append(ours_pj / others_pj)
     return [
         {
             "model": model,
@@ -104,9 +108,11 @@ def against(records: Records, ours: str = OURS) -> list[dict[str, Any]]:
             "budget_bits": bits,
             "seeds": len(gains),
             "gain": mean_and_spread(gains),
+            "energy": mean_and_spread(ratios[group]) if group in ratios else None,
             "verdict": verdict(mean(gains)),
         }
-        for (model, trains, place, bits), gains in sorted(pairs.items(), key=_place)
+        for group, gains in sorted(pairs.items(), key=_place)
+        for model, trains, place, bits in [group]
     ]
 
 
