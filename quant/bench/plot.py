@@ -22,8 +22,8 @@ AXES = (
 )
 STYLES = {
     "auto": ("#d1495b", "*", "-"),
-    "sigmaquant": ("#edae49", "o", "-"),
-    "milp logit-kl": ("#00798c", "v", "-"),
+    "auto 1pt": ("#d1495b", "*", ":"),
+    "sigmaquant 1pt": ("#edae49", "o", "-"),
     "milp kl": ("#00798c", "v", ":"),
     "milp hessian": ("#30638e", "<", ":"),
     "milp fisher": ("#30638e", ">", ":"),
