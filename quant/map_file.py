@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,20 @@ from quant.menu import most_act_bits
 from synth.table import CostTable
 
 
-def read_map(path: Path) -> tuple[dict[str, WeightMode], dict[str, int]]:
-    """Read an allocation: ``{"layer": bits, ...}``, or a result.json with its ``allocation``.
+def read_bits(path: Path, allowed: Sequence[int]) -> tuple[dict[str, int], Any]:
+    """Read bits by name: ``{"layer": bits, ...}``, or a result.json with its ``allocation``.
+
+    Parameters
+    ----------
+    path : Path
+    allowed : sequence of int
+        Bits that a layer's weights may have.
 
     Returns
     -------
-    dict of str to WeightMode, dict of str to int
-        Bits of weights by layer, and those of activations by tensor (``activations`` beside
-        ``allocation``), none of them if there are none.
+    dict of str to int, object
+        Bits of weights by layer, and what the file has for activations (``activations`` beside
+        ``allocation``), not checked; an empty dict if it has nothing.
 
     Raises
     ------
@@ -39,12 +46,33 @@ def read_map(path: Path) -> tuple[dict[str, WeightMode], dict[str, int]]:
         value, acts = value["allocation"], value.get("activations", {})
     if not isinstance(value, dict) or not value:
         raise QuantError(f"{rule}, not {type(value).__name__}")
-    known = {mode.bits: mode for mode in WeightMode}
     for name, bits in value.items():
-        if isinstance(bits, bool) or not isinstance(bits, int) or bits not in known:
-            raise QuantError(f"{path}: bits of {name} must be one of 2, 4, 6, 8, not {bits}")
+        if isinstance(bits, bool) or not isinstance(bits, int) or bits not in allowed:
+            known = ", ".join(map(str, allowed))
+            raise QuantError(f"{path}: bits of {name} must be one of {known}, not {bits}")
+    return value, acts
+
+
+def read_map(path: Path) -> tuple[dict[str, WeightMode], dict[str, int]]:
+    """Read an allocation for the array (`read_bits`).
+
+    Returns
+    -------
+    dict of str to WeightMode, dict of str to int
+        Bits of weights by layer, and those of activations by tensor, none of them if there are
+        none.
+
+    Raises
+    ------
+    QuantError
+        If the file is missing, no JSON, or no such object; one line with the path.
+    """
+    known = {mode.bits: mode for mode in WeightMode}
+    found, acts = read_bits(path, sorted(known))
     if not isinstance(acts, dict):
-        raise QuantError(f"{rule}, and activations an object, not {type(acts).__name__}")
+        raise QuantError(
+            f"{path}: activations of a map must be an object, not {type(acts).__name__}"
+        )
     for tensor, bits in acts.items():
         whole = isinstance(bits, int) and not isinstance(bits, bool)
         if not whole or not LEAST_ACT_BITS <= bits <= ACT_BITS:
@@ -52,7 +80,7 @@ def read_map(path: Path) -> tuple[dict[str, WeightMode], dict[str, int]]:
                 f"{path}: bits of activation {tensor} must be from {LEAST_ACT_BITS} to {ACT_BITS}, "
                 f"not {bits}"
             )
-    return {name: known[bits] for name, bits in value.items()}, acts
+    return {name: known[bits] for name, bits in found.items()}, acts
 
 
 def check_acts(acts: dict[str, int], tensors: set[str], table: CostTable) -> None:
@@ -76,7 +104,7 @@ def check_acts(acts: dict[str, int], tensors: set[str], table: CostTable) -> Non
             )
 
 
-def check_names(bits: dict[str, WeightMode], names: tuple[str, ...]) -> None:
+def check_names(bits: Mapping[str, object], names: Collection[str]) -> None:
     """Refuse an allocation of other layers.
 
     Raises

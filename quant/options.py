@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from hw.precision import WeightMode
 from quant.allocation import ACT_BITS, LEAST_ACT_BITS
@@ -268,27 +267,6 @@ def check_seed(seed: int) -> None:
     """Refuse a seed that not every generator takes; one line."""
     if not 0 <= seed <= MOST_SEED:
         raise QuantError(f"seed must be from 0 to {MOST_SEED}, not {seed}")
-
-
-def load_options(path: Path) -> tuple[Options, str]:
-    """Read what a search was asked for and its command line, to resume it.
-
-    Raises
-    ------
-    QuantError
-        If there is nothing to resume; one line.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return Options.model_validate(document["options"]), str(document["command"])
-    except OSError as error:
-        raise QuantError(
-            f"{path}: must be there to resume a search, not missing; a finished one has no state"
-        ) from error
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise QuantError(
-            f"{path}: must be as a search wrote it; delete the folder and start anew"
-        ) from error
 
 
 def _modes(text: str | None) -> tuple[WeightMode, ...]:

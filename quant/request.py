@@ -11,6 +11,7 @@ from quant.decisions import Decisions
 from quant.menu import Policy
 from quant.resources import Resource
 from quant.rounding import Rounding
+from quant.run_folder import STATE
 from quant.scales import Scales
 from quant.wishes import Wishes
 from synth.table import CostTable
@@ -179,4 +180,4 @@ class Request:
     @property
     def state(self) -> Path:
         """Folder of the steps that are done; gone once the result is written."""
-        return self.out / "state"
+        return self.out / STATE

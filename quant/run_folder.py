@@ -13,6 +13,9 @@ SEARCH, FRONT, PTQ = "search", "front", "ptq"
 INTEGER_FOLDER = "integer"
 """The integer network of a run, in its folder."""
 
+STATE = "state"
+"""The steps that are done, in a run's folder; gone once the result is written."""
+
 
 def check_out(out: Path, kind: str) -> None:
     """Refuse a folder that cannot be one, or that has the results of another kind of run.
@@ -45,7 +48,7 @@ def _kind_of(folder: Path) -> str | None:
     if (folder / "front.json").exists():
         return FRONT
     config = folder / CONFIG_NAME
-    begun = (folder / "result.json").exists() or (folder / "state").exists()
+    begun = (folder / "result.json").exists() or (folder / STATE).exists()
     if not begun or not config.exists():
         return None
     lines = config.read_text(encoding="utf-8").splitlines()

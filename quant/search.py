@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -28,10 +27,10 @@ import typer
 from hw.cli.command import CONFIG_NAME, command_app, complain, given_options
 from hw.cli.config_file import write_config
 from hw.cli.output import tell
+from quant.begun import Begun, check_files, digests, read_begun, write_begun
 from quant.errors import QuantError
-from quant.files import write_json
 from quant.launch import LostProcessError, launched, started_by
-from quant.options import DEFAULT_ROUNDING, DEFAULT_TABLE, Options, load_options
+from quant.options import DEFAULT_ROUNDING, DEFAULT_TABLE, Options
 from quant.request import Request
 from quant.run_folder import FRONT, SEARCH, check_out
 from quant.sources import open_data
@@ -41,7 +40,6 @@ NOT_MET = 3
 BAD_INPUT = 2
 INTERRUPTED = 130
 TERMINATED = 143
-REQUEST = "request.json"
 
 NETWORK, LIMITS, CHOICE = "Network and images", "Limits", "Choice of bits"
 TRAINING, RUN = "Training", "Run"
@@ -215,15 +213,14 @@ def main(
             command = shlex.join([*started_by(launched()[1]), "quant.search", *sys.argv[1:]])
         else:
             elsewhere = _where(context)
-            options, command = load_options(resume / "state" / REQUEST)
-            options = options.model_copy(update={"out": resume, **elsewhere})
+            begun = _resumed(resume)
+            command = begun.command
+            options = begun.options.model_copy(update={"out": resume, **elsewhere})
         request = options.request(command=command)
         check_out(request.out, SEARCH if request.pareto is None else FRONT)
         images = open_data(request.data, request.model)
         images.check_test_length()
         _ = images.train  # read before the heavy imports, so a bad file shows at once
-        if resume is not None:
-            _check_resumed(request, options)
 
         from quant.run import run
 
@@ -265,48 +262,34 @@ def _tell(request: Request, met: bool) -> None:
     )
 
 
-def _read_files(options: Options) -> dict[str, str]:
-    """SHA-256 of every file that a search reads besides images."""
-    from quant.files import sha256
-
-    read = [*options.cost_table]
-    read += [path for path in (options.weights, options.map) if path is not None]
-    return {str(path): sha256(path) for path in read}
-
-
-def _check_resumed(request: Request, options: Options) -> None:
-    """See that a search that goes on is still the same.
+def _resumed(out: Path) -> Begun[Options]:
+    """Read what a stopped search was asked for, and see that it is still the same.
 
     Raises
     ------
     QuantError
-        If a file that it reads is another one by now, or there are more or fewer processes.
+        If there is none, a file that it reads is another one by now, or there are more or fewer
+        processes.
     """
-    document = json.loads((request.state / REQUEST).read_text(encoding="utf-8"))
-    processes, begun_by = launched()[1], document.get("processes", 1)
-    if processes != begun_by:
+    begun, processes = read_begun(out, Options), launched()[1]
+    if processes != begun.processes:
         raise QuantError(
-            f"processes must be {begun_by}, as when the search began, not {processes}; resume "
-            f"with `{shlex.join(started_by(begun_by))} quant.search --resume {request.out}`"
+            f"processes must be {begun.processes}, as when the search began, not {processes}; "
+            f"resume with `{shlex.join(started_by(begun.processes))} quant.search --resume {out}`"
         )
-    known = document["read"]
-    changed = [name for name, digest in _read_files(options).items() if known.get(name) != digest]
-    if changed:
-        raise QuantError(
-            f"{changed[0]}: must be as it was when the search began, not changed; start anew"
-        )
+    check_files(begun)
+    return begun
 
 
 def _begin(request: Request, options: Options) -> None:
     """Write down what was asked for, once it is known to be possible."""
-    shutil.rmtree(request.state, ignore_errors=True)
-    document = {
-        "command": request.command,
-        "processes": launched()[1],
-        "options": options.model_dump(mode="json"),
-        "read": _read_files(options),
-    }
-    write_json(request.state / REQUEST, document)
+    begun = Begun(
+        command=request.command,
+        options=options,
+        read=digests([*options.cost_table, options.weights, options.map]),
+        processes=launched()[1],
+    )
+    write_begun(begun, request.out)
     write_config(
         request.out / CONFIG_NAME,
         command="search",

@@ -348,6 +348,6 @@ def test_resuming_takes_no_other_options(tmp_path: Path) -> None:
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
     assert refused("--resume", str(tmp_path)) == (
-        f"{tmp_path}/state/request.json: must be there to resume a search, not missing; a "
+        f"{tmp_path}/state/request.json: must be there to resume a run, not missing; a "
         "finished one has no state"
     )

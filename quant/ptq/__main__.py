@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hw.cli.command import CONFIG_NAME, command_app, complain, given_options
 from hw.cli.config_file import write_config
 from hw.cli.output import tell
+from quant.begun import Begun, check_files, digests, read_begun, write_begun
 from quant.catalogue import MODELS
 from quant.errors import QuantError
-from quant.files import sha256, write_json
-from quant.ptq.options import Options, load_options, read_bits
+from quant.ptq.options import Options
 from quant.run_folder import PTQ, check_out
 from quant.sources import open_data
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 TERMINATED = 143
-STATE = "state"
-REQUEST = "request.json"
 
 NETWORK, WEIGHTS, ACTIVATIONS = "Network and images", "Weights", "Activations and norms"
 CALIBRATION, RUN = "Calibration", "Run"
@@ -144,28 +141,26 @@ def main(
         if resume is None:
             options = Options(**{n: v for n, v in context.params.items() if n != "resume"})
             command = shlex.join(["python", "-m", "quant.ptq", *sys.argv[1:]])
-            document = _document(options, command)
         else:
             _refuse_others(context)
-            options, document = load_options(resume / STATE / REQUEST)
-            options = options.model_copy(update={"out": resume})
+            begun = read_begun(resume, Options)
+            check_files(begun)
+            command, options = begun.command, begun.options.model_copy(update={"out": resume})
         recipe = options.check()
         check_out(options.folder, PTQ)
         images = open_data(options.data_folder, options.model)
         images.check_test_length()
         _ = images.train  # read before the heavy imports, so a bad file shows at once
-        if resume is not None:
-            _check_resumed(document)
 
         from quant.ptq.run import run
 
         def begin() -> None:
             nonlocal folder
             if resume is None:
-                _begin(options, document)
+                _begin(options, command)
             folder = options.folder
 
-        run(options, recipe, command=str(document["command"]), begin=begin)
+        run(options, recipe, command=command, begin=begin)
         _tell(options.folder)
     except (ValueError, QuantError, OSError) as error:
         complain(str(error))
@@ -190,36 +185,10 @@ def _tell(folder: Path) -> None:
     )
 
 
-def _document(options: Options, command: str) -> dict[str, Any]:
-    options.check()
-    if options.map is not None:
-        read_bits(options.map)
-    read = [path for path in (options.weights, options.map) if path is not None]
-    return {
-        "command": command,
-        "options": options.model_dump(mode="json"),
-        "read": {str(path): sha256(path) for path in read},
-    }
-
-
-def _check_resumed(document: dict[str, Any]) -> None:
-    """See that files are still the same.
-
-    Raises
-    ------
-    QuantError
-        If a file that the run reads is another one by now.
-    """
-    for name, digest in document["read"].items():
-        if not Path(name).is_file() or sha256(Path(name)) != digest:
-            raise QuantError(f"{name}: must be as it was when the run began; start anew")
-
-
-def _begin(options: Options, document: dict[str, Any]) -> None:
+def _begin(options: Options, command: str) -> None:
     """Write down what was asked for, once it is known to be possible."""
-    state = options.folder / STATE
-    shutil.rmtree(state, ignore_errors=True)
-    write_json(state / REQUEST, document)
+    read = digests([options.weights, options.map])
+    write_begun(Begun(command=command, options=options, read=read), options.folder)
     write_config(
         options.folder / CONFIG_NAME,
         command="ptq",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from quant.catalogue import check_model, file_name
 from quant.data import default_folder
 from quant.errors import QuantError
+from quant.map_file import check_names, read_bits
 from quant.options import check_seed
 from quant.ptq.grid import BITS
 from quant.ptq.optimise import Method
@@ -90,7 +90,9 @@ class Options(BaseModel):
         if self.bits is not None and self.map is not None:
             raise QuantError("bits must be left out with a map, not given beside it")
         if self.bits is not None and self.bits not in BITS:
-            raise QuantError(f"bits must be one of {_listed(BITS)}, not {self.bits}")
+            raise QuantError(f"bits must be one of {', '.join(map(str, BITS))}, not {self.bits}")
+        if self.map is not None:
+            read_bits(self.map, BITS)
         if self.calibration < LEAST_IMAGES:
             raise QuantError(
                 f"calibration must be at least {LEAST_IMAGES} images, not {self.calibration}: no "
@@ -127,15 +129,8 @@ class Options(BaseModel):
         """
         if self.map is None:
             return dict.fromkeys(names, self.bits or DEFAULT_BITS)
-        found = read_bits(self.map)
-        for wrong, rule in (
-            ([name for name in names if name not in found], "have every layer"),
-            ([name for name in found if name not in names], "have the network's layers only"),
-        ):
-            if wrong:
-                raise QuantError(
-                    f"{self.map}: map must {rule}, not leave out or add {', '.join(wrong)}"
-                )
+        found, _ = read_bits(self.map, BITS)
+        check_names(found, names)
         return {name: found[name] for name in names}
 
 
@@ -152,53 +147,3 @@ def choice(kind: type[Choice], option: str, text: str) -> Choice:
     if found is None:
         raise QuantError(f"{option} must be one of {', '.join(known)}, not {text}")
     return found
-
-
-def read_bits(path: Path) -> dict[str, int]:
-    """Read an allocation: ``{"layer": bits, ...}``, or a result.json with its ``allocation``.
-
-    Raises
-    ------
-    QuantError
-        If the file is missing, no JSON, or no such object; one line with the path.
-    """
-    rule = f'{path}: map must be JSON such as {{"stem": 8, "fc": 3}} or a result.json'
-    try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise QuantError(f"{path}: map must be readable, not: {error.strerror}") from error
-    except ValueError as error:
-        raise QuantError(f"{rule}, not: {error}") from error
-    if isinstance(value, dict) and "allocation" in value:
-        value = value["allocation"]
-    if not isinstance(value, dict) or not value:
-        raise QuantError(f"{rule}, not {type(value).__name__}")
-    for name, bits in value.items():
-        if isinstance(bits, bool) or not isinstance(bits, int) or bits not in BITS:
-            raise QuantError(f"{path}: bits of {name} must be one of {_listed(BITS)}, not {bits}")
-    return dict(value)
-
-
-def load_options(path: Path) -> tuple[Options, dict[str, Any]]:
-    """Read what a run was asked for, and its whole document, to resume it.
-
-    Raises
-    ------
-    QuantError
-        If there is nothing to resume; one line.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return Options.model_validate(document["options"]), dict(document)
-    except OSError as error:
-        raise QuantError(
-            f"{path}: must be there to resume a run, not missing; a finished one has no state"
-        ) from error
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise QuantError(
-            f"{path}: must be as a run wrote it; delete the folder and start anew"
-        ) from error
-
-
-def _listed(values: tuple[int, ...]) -> str:
-    return ", ".join(map(str, values))

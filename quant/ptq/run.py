@@ -24,6 +24,7 @@ from quant.ptq.options import LEAST_IMAGES, Options
 from quant.ptq.recipe import BitsByLayer, Recipe
 from quant.ptq.solve import Solution
 from quant.quant_network import QuantNetwork
+from quant.run_folder import STATE
 from quant.threads import one_thread
 from quant.workbench import Source, Workbench, reported
 
@@ -98,7 +99,7 @@ def run(
     begin()
     for note in bench.network.notes[:NOTES_SHOWN]:
         console.print(f"{note.gap.value}: {note}", markup=False, soft_wrap=True)
-    state = options.folder / "state"
+    state = options.folder / STATE
     outcome = quantised(bench, options, recipe, Journal(state), console)
     result = write_results(bench, options, recipe, outcome, command=command)
     print_report(result, options.folder)
