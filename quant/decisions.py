@@ -1,6 +1,6 @@
 """What SigmaQuant (arXiv 2602.22136) leaves open in its two phases, as numbers to choose.
 
-Where the paper names a value it is the default. docs/bench-sweep.md has what other choices give.
+Where the paper names a value it is the default. `make bench-sweep` measures what others give.
 """
 
 from __future__ import annotations

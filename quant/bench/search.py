@@ -26,15 +26,15 @@ import typer
 from hw.cli.command import command_app, complain, inside
 from quant.bench.catalogue import MODELS
 from quant.bench.cells import ORDERS, Cell, all_cells, chosen, ordered
+from quant.bench.document import document, write_document
 from quant.bench.maps import entries
 from quant.bench.report import markdown
 from quant.bench.runner import bench
-from quant.bench.summary import against, figures, mended, phases, summarise, taus
+from quant.bench.summary import against, mended, phases, summarise, taus
 from quant.bench.sweep import sweep_cells, write_sweep
 from quant.bench.work import Setup
 from quant.data import default_folder
 from quant.errors import QuantError
-from quant.files import write_bytes, write_json
 from quant.options import DEFAULT_TABLE
 from synth.table import CostTableError
 
@@ -106,40 +106,21 @@ def write_summary(records: dict[Cell, Record], wanted: int, *, report: Path, com
     from quant.bench.plot import plot
 
     found = phases(records)
-    machines = [record["machine"] for record in records.values()]
-    document: dict[str, Any] = {
-        "command": command,
-        "machines": [m for i, m in enumerate(machines) if m not in machines[:i]],
-        "cells_wanted": wanted,
-        "cells_done": len(records),
-        "summary": summarise(records),
-        "against": against(records),
-        "taus": taus(records),
-        "phases": found,
-        "mended": mended(found),
-        "cells": [_compact(cell, record) for cell, record in records.items()],
-    }
-    write_json(report.with_name(report.name + ".json"), document)
-    write_bytes(report.with_name(report.name + ".md"), markdown(document).encode())
+    content = document(
+        records,
+        wanted,
+        command,
+        summary=summarise(records),
+        against=against(records),
+        taus=taus(records),
+        phases=found,
+        mended=mended(found),
+    )
+    write_document(content, markdown(content), report)
     for model in MODELS:
-        if any(row["model"] == model for row in document["summary"]):
-            plot(document["summary"], model, report.with_name(f"{report.name}-{model}.png"))
+        if any(row["model"] == model for row in content["summary"]):
+            plot(content["summary"], model, report.with_name(f"{report.name}-{model}.png"))
     return f"{report}.json, .md, .png"
-
-
-def _compact(cell: Cell, record: Record) -> Record:
-    """Return what the summary's file keeps of a record; `measured_at` is another commit's name."""
-    kept = ("key", "seconds", "cpu_seconds", "measured_at")
-    head = {"cell": cell.name, **{name: record[name] for name in kept if name in record}}
-    if "order" in record:
-        return {**head, "order": record["order"]}
-    return {
-        **head,
-        **figures(record),
-        "float": record["accuracy"]["float"],
-        "validation": record["validation_accuracy"]["searched"],
-        "bits": " ".join(str(bits) for bits in record["allocation"].values()),
-    }
 
 
 app = command_app(main, name="bench search", place=inside("out"))

@@ -8,9 +8,9 @@ from typing import Any
 
 from quant.bench.catalogue import MODELS, SEEDS, SWEEP, SWEEP_BITS, way
 from quant.bench.cells import Cell
+from quant.bench.document import document, write_document
 from quant.bench.report import mean_text, origin, percent, table
 from quant.bench.summary import NOISE, figures, mean_and_spread
-from quant.files import write_bytes, write_json
 
 Record = Mapping[str, Any]
 Row = dict[str, Any]
@@ -66,27 +66,8 @@ def rows_of(records: Mapping[Cell, Record]) -> list[Row]:
 
 def write_sweep(records: dict[Cell, Any], wanted: int, *, report: Path, command: str) -> str:
     """Write bench-sweep.json and .md; returns what was written."""
-    machines = [record["machine"] for record in records.values()]
-    document: dict[str, Any] = {
-        "command": command,
-        "machines": [m for i, m in enumerate(machines) if m not in machines[:i]],
-        "cells_wanted": wanted,
-        "cells_done": len(records),
-        "rows": rows_of(records),
-        "cells": [
-            {
-                "cell": cell.name,
-                **{name: record[name] for name in ("key", "seconds", "cpu_seconds")},
-                **figures(record),
-                "visits": len(record["visits"]),
-                "targets_met": record["targets_met"]["all"],
-                "bits": " ".join(str(bits) for bits in record["allocation"].values()),
-            }
-            for cell, record in records.items()
-        ],
-    }
-    write_json(report.with_name(report.name + ".json"), document)
-    write_bytes(report.with_name(report.name + ".md"), markdown(document).encode())
+    content = document(records, wanted, command, rows=rows_of(records))
+    write_document(content, markdown(content), report)
     return f"{report}.json, .md"
 
 

@@ -1,0 +1,150 @@
+"""What the benchmark of ways to choose bits makes of its records."""
+
+from typing import Any
+
+import pytest
+
+from quant.bench.report import markdown
+from quant.bench.summary import against, mended, phases, summarise, taus, verdict
+from tests.bench_cells import cell
+
+
+def record(accuracy: float, **more: Any) -> dict[str, Any]:
+    cost = {"size_bits": 100, "energy_pj": 10.0, "latency_ns": 5.0}
+    return {
+        "accuracy": {"float": 0.92, "searched": accuracy},
+        "average_bits": 2.0,
+        "cost": {"searched": {**cost, **more}},
+        "seconds": 1.0,
+    }
+
+
+def test_means_and_spreads_over_seeds() -> None:
+    records = {
+        cell("auto", seed=0): record(0.90, energy_pj=10.0),
+        cell("auto", seed=1): record(0.91, energy_pj=20.0),
+        cell("auto", seed=2): record(0.92, energy_pj=30.0),
+        cell("greedy", seed=0): record(0.5),
+    }
+    ours, other = summarise(records)
+    assert (ours["way"], ours["seeds"], ours["budget_bits"]) == ("auto", 3, 2.5)
+    assert ours["accuracy"]["mean"] == pytest.approx(0.91)
+    assert ours["accuracy"]["spread"] == pytest.approx(0.01)  # sqrt((1 + 0 + 1) / 2) points
+    assert ours["drop"]["mean"] == pytest.approx(0.01)
+    assert ours["energy_pj"] == {"mean": 20.0, "spread": 10.0}
+    assert (other["way"], other["seeds"]) == ("greedy", 1)
+    assert other["accuracy"] == {"mean": 0.5, "spread": None}
+
+
+def test_ours_is_compared_seed_by_seed_within_the_same_budget() -> None:
+    records = {
+        cell("auto", seed=0): record(0.90),
+        cell("auto", seed=1): record(0.92),
+        cell("mct", seed=0): record(0.89, energy_pj=20.0),
+        cell("mct", seed=1): record(0.90, energy_pj=40.0),
+        cell("modelopt", seed=1): record(0.9225, energy_pj=None),  # a table without energies
+        cell("greedy", bits=3.0): record(0.1),  # ours is not there
+        cell("sigmaquant 1pt", seed=0): record(0.1),  # asked for something else
+        cell("uniform 4", bits=None): record(0.9),
+    }
+    rows = {row["way"]: row for row in against(records)}
+    assert sorted(rows) == ["mct", "modelopt"]
+    assert rows["mct"]["gain"]["mean"] == pytest.approx(0.015)
+    assert rows["mct"]["energy"]["mean"] == pytest.approx((10 / 20 + 10 / 40) / 2)
+    assert rows["modelopt"]["energy"] is None
+    assert rows["mct"]["gain"]["spread"] == pytest.approx(0.01 / 2**0.5)
+    assert (rows["mct"]["seeds"], rows["mct"]["verdict"]) == (2, "win")
+    assert (rows["modelopt"]["seeds"], rows["modelopt"]["verdict"]) == (1, "tie")
+    assert [verdict(gain) for gain in (0.003, -0.003, 0.0031, -0.0031)] == [
+        "tie",
+        "tie",
+        "win",
+        "loss",
+    ]
+
+
+def test_kendalls_tau_by_hand() -> None:
+    loss = {"a": 1.0, "b": 2.0, "c": 3.0}
+    order = {
+        "loss": {"2": {"cross_entropy": loss}},
+        "measures": {
+            "2": {"sigma": {"c": 9.0, "b": 8.0, "a": 7.0}, "kl": {"a": 1, "b": 3, "c": 2}}
+        },
+    }
+    rows = taus({cell("order", bits=None, seed=seed): {"order": order} for seed in (0, 1)})
+    found = {row["measure"]: (row["tau"]["mean"], row["tau"]["spread"]) for row in rows}
+    assert found["sigma"] == (pytest.approx(1.0), 0.0)
+    assert found["kl"] == (pytest.approx(1 / 3), 0.0)  # two pairs in order, one not
+    assert {row["seeds"] for row in rows} == {2}
+
+
+def visited(label: str, accuracy: float, size: float) -> dict[str, Any]:
+    return {
+        "label": label,
+        "validation_accuracy": accuracy,
+        "relative_size": size,
+        "energy_pj": 1.0,
+    }
+
+
+def test_what_phase_2_mends() -> None:
+    found = {
+        "targets": {"max_drop": 0.01, "max_size": 0.25},
+        "validation_accuracy": {"float": 0.9, "searched": 0.895},
+        "average_bits": 2.0,
+        "visits": [
+            visited("start", 0.9, 1.0),
+            visited("phase 1", 0.88, 0.5),  # over the size, by a factor of 2
+            visited("phase 2: size", 0.885, 0.3),  # misses half a point and a fifth of the size
+            visited("phase 2: size", 0.86, 0.25),  # misses three points
+            visited("final training", 0.895, 0.25),
+        ],
+    }
+    (row,) = phases({cell("sigmaquant 1pt", trains=True): found, cell("auto"): record(0.9)})
+    assert row["visits"] == {"phase 1": 2, "phase 2": 2}
+    assert row["phase 1"]["load"] == 2.0
+    assert row["phase 1"]["drop"] == pytest.approx(0.02)
+    assert row["phase 2"]["load"] == pytest.approx(1.2)
+    assert row["end"]["drop"] == pytest.approx(0.005)
+    assert row["end"]["load"] == 1.0
+    assert mended([row]) == [
+        {
+            "way": "sigmaquant 1pt",
+            "trains": True,
+            "searches": 1,
+            "missed after phase 1": 1,
+            "of these met after phase 2": 0,
+            "over the size after phase 1": 1,
+            "of these within it after phase 2": 0,
+        }
+    ]
+
+
+def test_tables_of_a_whole_document_show_what_is_bold() -> None:
+    place = {"model": "resnet8", "trains": True, "way": "sigmaquant 1pt", "budget_bits": 2.5}
+    missed = {"drop": 0.02, "load": 2.0, "met": False, "size_met": False}
+    met = {"drop": 0.01, "load": 0.5, "met": True, "size_met": True}
+    row = {**place, "phase 1": missed, "phase 2": met, "end": met}
+    records = {
+        cell("auto"): record(0.9),
+        cell("mct"): record(0.8, energy_pj=20.0),
+        cell("uniform 4", bits=None): record(0.9),
+    }
+    text = markdown(
+        {
+            "command": "make",
+            "machines": [],
+            "cells_wanted": 4,
+            "cells_done": 3,
+            "cells": [{"cell": "a"}, {"cell": "b", "measured_at": "abc1234"}],
+            "summary": summarise(records),
+            "against": against(records),
+            "taus": [],
+            "phases": [row],
+            "mended": mended([row]),
+        }
+    )
+    assert "| resnet8 | sigmaquant 1pt, QAT | 2.5 | 2.00, load 2.00 | 1.00, load 0.50 |" in text
+    assert "3 of 4 cells. **1 cells are missing.** 1 are taken over from abc1234. Mean" in text
+    assert "| mct |  | 80.00 at 2.00 |  |  |" in text
+    assert "| mct |  | **+10.00**, 0.50 |  |  |" in text
