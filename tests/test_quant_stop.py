@@ -16,8 +16,10 @@ import pytest
 from safetensors.torch import load_file
 
 from hw.precision import WeightMode
+from quant.begun import Begun, digests, write_begun
 from quant.errors import QuantError
 from quant.journal import Entry, Journal
+from quant.options import Options
 
 ROOT = Path(__file__).parent.parent
 KILLS = int(os.environ.get("SIGMAQUANT_KILLS", "3"))
@@ -350,4 +352,15 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
     assert refused("--resume", str(tmp_path)) == (
         f"{tmp_path}/state/request.json: must be there to resume a run, not missing; a "
         "finished one has no state"
+    )
+
+
+def test_a_search_whose_map_is_another_one_by_now_does_not_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "bits.json"
+    path.write_text('{"stem": 8}')
+    begun = Begun(command="", options=Options(map=path), read=digests([path, None]))
+    write_begun(begun, tmp_path / "run")
+    path.write_text('{"stem": 4}')
+    assert refused("--resume", str(tmp_path / "run")) == (
+        f"{path}: must be as it was when the run began, not changed; start anew"
     )
