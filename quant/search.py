@@ -34,12 +34,11 @@ from quant.options import DEFAULT_ROUNDING, DEFAULT_TABLE, Options
 from quant.request import Request
 from quant.run_folder import FRONT, SEARCH, check_out
 from quant.sources import open_data
+from quant.stopping import INTERRUPTED, TERMINATED, TerminatedError, stoppable
 from synth.table import CostTableError
 
 NOT_MET = 3
 BAD_INPUT = 2
-INTERRUPTED = 130
-TERMINATED = 143
 
 NETWORK, LIMITS, CHOICE = "Network and images", "Limits", "Choice of bits"
 TRAINING, RUN = "Training", "Run"
@@ -56,10 +55,6 @@ Text = str | None
 
 WHERE = {"--workers": "workers", "--cluster": "cluster"}
 """Options that no result depends on, so that a resumed search may have others."""
-
-
-class _TerminatedError(BaseException):
-    """SIGTERM came; no `Exception`, so that nothing on the way takes it for its own."""
 
 
 def main(
@@ -203,45 +198,40 @@ def main(
     ] = None,
 ) -> None:
     """Find the bits of every layer within budgets for accuracy and resources."""
-    # a shell ignores Ctrl-C in what it starts in the background, and that is inherited
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
-    before = signal.signal(signal.SIGTERM, _on_terminate)
     folder = resume
-    try:
-        if resume is None:
-            options = Options(**{n: v for n, v in context.params.items() if n != "resume"})
-            command = shlex.join([*started_by(launched()[1]), "quant.search", *sys.argv[1:]])
-        else:
-            elsewhere = _where(context)
-            begun = _resumed(resume)
-            command = begun.command
-            options = begun.options.model_copy(update={"out": resume, **elsewhere})
-        request = options.request(command=command)
-        check_out(request.out, SEARCH if request.pareto is None else FRONT)
-        images = open_data(request.data, request.model)
-        images.check_test_length()
-        _ = images.train  # read before the heavy imports, so a bad file shows at once
-
-        from quant.run import run
-
-        def begin() -> None:
-            nonlocal folder
+    with stoppable():
+        try:
             if resume is None:
-                _begin(request, options)
-            folder = request.out
+                options = Options(**{n: v for n, v in context.params.items() if n != "resume"})
+                command = shlex.join([*started_by(launched()[1]), "quant.search", *sys.argv[1:]])
+            else:
+                elsewhere = _where(context)
+                begun = _resumed(resume)
+                command = begun.command
+                options = begun.options.model_copy(update={"out": resume, **elsewhere})
+            request = options.request(command=command)
+            check_out(request.out, SEARCH if request.pareto is None else FRONT)
+            images = open_data(request.data, request.model)
+            images.check_test_length()
+            _ = images.train  # read before the heavy imports, so a bad file shows at once
 
-        met = run(request, images, begin)
-        _tell(request, met)
-    except (ValueError, QuantError, CostTableError, OSError) as error:
-        complain(str(error))
-        raise typer.Exit(BAD_INPUT) from None
-    except KeyboardInterrupt:
-        raise _stopped(folder, INTERRUPTED) from None
-    except (_TerminatedError, LostProcessError):
-        raise _stopped(folder, TERMINATED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGINT, interrupt)
+            from quant.run import run
+
+            def begin() -> None:
+                nonlocal folder
+                if resume is None:
+                    _begin(request, options)
+                folder = request.out
+
+            met = run(request, images, begin)
+            _tell(request, met)
+        except (ValueError, QuantError, CostTableError, OSError) as error:
+            complain(str(error))
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            raise _stopped(folder, INTERRUPTED) from None
+        except (TerminatedError, LostProcessError):
+            raise _stopped(folder, TERMINATED) from None
     if not met:
         raise typer.Exit(NOT_MET)
 
@@ -310,10 +300,6 @@ def _where(context: typer.Context) -> dict[str, Any]:
     if given == ["--workers"]:
         return {"workers": context.params["workers"], "cluster": ""}  # here, wherever it was
     return {WHERE[option]: context.params[WHERE[option]] for option in given}
-
-
-def _on_terminate(number: int, frame: object) -> None:
-    raise _TerminatedError
 
 
 def _stopped(folder: Path | None, status: int) -> typer.Exit:

@@ -33,7 +33,8 @@ from quant.options import DEFAULT_TABLE, Options
 from quant.qat import QatSettings
 from quant.result import COSTS
 from quant.rounding import Rounding
-from quant.search import INTERRUPTED, TERMINATED, app, main
+from quant.search import app, main
+from quant.stopping import INTERRUPTED, TERMINATED
 from quant.train import TrainSettings, train
 from quant.workbench import Source, Workbench, train_uniform
 from synth.table import (

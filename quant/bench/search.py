@@ -36,10 +36,10 @@ from quant.bench.work import Setup
 from quant.data import default_folder
 from quant.errors import QuantError
 from quant.options import DEFAULT_TABLE
+from quant.stopping import INTERRUPTED
 from synth.table import CostTableError
 
 BAD_INPUT = 2
-INTERRUPTED = 130
 
 Record = dict[str, Any]
 

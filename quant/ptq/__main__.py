@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -24,10 +23,9 @@ from quant.errors import QuantError
 from quant.ptq.options import Options
 from quant.run_folder import PTQ, check_out
 from quant.sources import open_data
+from quant.stopping import INTERRUPTED, TERMINATED, TerminatedError, stoppable
 
 BAD_INPUT = 2
-INTERRUPTED = 130
-TERMINATED = 143
 
 NETWORK, WEIGHTS, ACTIVATIONS = "Network and images", "Weights", "Activations and norms"
 CALIBRATION, RUN = "Calibration", "Run"
@@ -37,10 +35,6 @@ EXAMPLES = (
     "sigmaquant ptq --model dscnn --map runs/dscnn/result.json --method adaround",
     "sigmaquant ptq --model net:factory --weights net.safetensors --data images --act-bits float",
 )
-
-
-class _TerminatedError(BaseException):
-    """SIGTERM came; no `Exception`, so that nothing on the way takes it for its own."""
 
 
 def main(
@@ -133,45 +127,40 @@ def main(
     ] = None,
 ) -> None:
     """Quantise a trained network on calibration images; nothing is trained."""
-    # a shell ignores Ctrl-C in what it starts in the background, and that is inherited
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
-    before = signal.signal(signal.SIGTERM, _on_terminate)
     folder = resume
-    try:
-        if resume is None:
-            options = Options(**{n: v for n, v in context.params.items() if n != "resume"})
-            command = shlex.join(["python", "-m", "quant.ptq", *sys.argv[1:]])
-        else:
-            _refuse_others(context)
-            begun = read_begun(resume, Options)
-            check_files(begun)
-            command, options = begun.command, begun.options.model_copy(update={"out": resume})
-        recipe = options.check()
-        check_out(options.folder, PTQ)
-        images = open_data(options.data_folder, options.model)
-        images.check_test_length()
-        _ = images.train  # read before the heavy imports, so a bad file shows at once
-
-        from quant.ptq.run import run
-
-        def begin() -> None:
-            nonlocal folder
+    with stoppable():
+        try:
             if resume is None:
-                _begin(options, command)
-            folder = options.folder
+                options = Options(**{n: v for n, v in context.params.items() if n != "resume"})
+                command = shlex.join(["python", "-m", "quant.ptq", *sys.argv[1:]])
+            else:
+                _refuse_others(context)
+                begun = read_begun(resume, Options)
+                check_files(begun)
+                command, options = begun.command, begun.options.model_copy(update={"out": resume})
+            recipe = options.check()
+            check_out(options.folder, PTQ)
+            images = open_data(options.data_folder, options.model)
+            images.check_test_length()
+            _ = images.train  # read before the heavy imports, so a bad file shows at once
 
-        run(options, recipe, command=command, begin=begin)
-        _tell(options.folder)
-    except (ValueError, QuantError, OSError) as error:
-        complain(str(error))
-        raise typer.Exit(BAD_INPUT) from None
-    except KeyboardInterrupt:
-        raise _stopped(folder, INTERRUPTED) from None
-    except _TerminatedError:
-        raise _stopped(folder, TERMINATED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGINT, interrupt)
+            from quant.ptq.run import run
+
+            def begin() -> None:
+                nonlocal folder
+                if resume is None:
+                    _begin(options, command)
+                folder = options.folder
+
+            run(options, recipe, command=command, begin=begin)
+            _tell(options.folder)
+        except (ValueError, QuantError, OSError) as error:
+            complain(str(error))
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            raise _stopped(folder, INTERRUPTED) from None
+        except TerminatedError:
+            raise _stopped(folder, TERMINATED) from None
 
 
 def _tell(folder: Path) -> None:
@@ -204,10 +193,6 @@ def _refuse_others(context: typer.Context) -> None:
             f"resume must come alone, since it takes all options of the run, not with "
             f"{', '.join(others)}"
         )
-
-
-def _on_terminate(number: int, frame: object) -> None:
-    raise _TerminatedError
 
 
 def _stopped(folder: Path | None, status: int) -> typer.Exit:
