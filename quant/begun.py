@@ -32,7 +32,7 @@ class Begun(Generic[Options]):
     options : Options
         As they were given.
     read : dict of str to str
-        SHA-256 of every file that the run reads besides images, by path.
+        SHA-256 of files that the run reads besides images, by path, as far as options name them.
     processes : int
         Of torchrun; 1 without it.
     """
@@ -82,13 +82,18 @@ def read_begun(out: Path, kind: type[Options]) -> Begun[Options]:
             command=str(document["command"]),
             options=kind.model_validate(document["options"]),
             read=dict(document["read"]),
-            processes=int(document["processes"]),
+            processes=int(document.get("processes", 1)),
         )
     except OSError as error:
         raise QuantError(
             f"{path}: must be there to resume a run, not missing; a finished one has no state"
         ) from error
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except ValidationError as error:
+        raise QuantError(
+            f"{path}: must have the options of this command, not of another; resume with the one "
+            "that began the run"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
         raise QuantError(
             f"{path}: must be as a run wrote it; delete the folder and start anew"
         ) from error
@@ -100,10 +105,15 @@ def check_files(begun: Begun[Options]) -> None:
     Raises
     ------
     QuantError
-        On the first that is not; one line.
+        On the first that is not, or is not there; one line.
     """
     for name, digest in begun.read.items():
-        if not Path(name).is_file() or sha256(Path(name)) != digest:
+        if not Path(name).is_file():
+            raise QuantError(
+                f"{name}: must be there, as when the run began, not missing; resume in the same "
+                "folder as then"
+            )
+        if sha256(Path(name)) != digest:
             raise QuantError(
                 f"{name}: must be as it was when the run began, not changed; start anew"
             )

@@ -105,6 +105,11 @@ def is_onnx(name: str) -> bool:
     return name.endswith(".onnx")
 
 
+def onnx_file(name: str) -> Path | None:
+    """File that a name is, if it is that of an ONNX file."""
+    return Path(name) if is_onnx(name) else None
+
+
 def is_foreign(name: str) -> bool:
     """Whether a network is neither shipped nor pretrained, but Python code of others."""
     return is_collected(name) or is_factory(name)

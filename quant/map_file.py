@@ -65,7 +65,7 @@ def read_map(path: Path) -> tuple[dict[str, WeightMode], dict[str, int]]:
     Raises
     ------
     QuantError
-        If the file is missing, no JSON, or no such object; one line with the path.
+        If the file is missing, no JSON, no such object, or has other bits; one line with the path.
     """
     known = {mode.bits: mode for mode in WeightMode}
     found, acts = read_bits(path, sorted(known))
@@ -104,8 +104,10 @@ def check_acts(acts: dict[str, int], tensors: set[str], table: CostTable) -> Non
             )
 
 
-def check_names(bits: Mapping[str, object], names: Collection[str]) -> None:
-    """Refuse an allocation of other layers.
+def check_names(
+    bits: Mapping[str, object], names: Collection[str], *, path: Path | None = None
+) -> None:
+    """Refuse an allocation of other layers; the line has the path, if given.
 
     Raises
     ------
@@ -117,7 +119,8 @@ def check_names(bits: Mapping[str, object], names: Collection[str]) -> None:
         ([name for name in bits if name not in names], "have the network's layers only"),
     ):
         if wrong:
-            raise QuantError(f"map must {text}, not leave out or add {', '.join(wrong)}")
+            head = "" if path is None else f"{path}: "
+            raise QuantError(f"{head}map must {text}, not leave out or add {', '.join(wrong)}")
 
 
 def check_map(bits: dict[str, WeightMode], table: CostTable) -> None:

@@ -29,7 +29,7 @@ CLOSE = 0.02
 """Relative distance of prices at which `auto` stops to halve it."""
 SLACK_NATS = 1e-3
 """Divergence that `auto` gives away for cost where it aims at accuracy (docs/adr/0022): untrained,
-0.08 points or less on validation images, for 9 to 14 % of the array's energy."""
+at most 0.08 points on average, validation images, for 9 to 14 % of the array's energy."""
 UNTRAINED_VISITS = 3
 """Allocations that `auto` measures where nothing is trained; the time goes into those."""
 

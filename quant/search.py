@@ -28,6 +28,7 @@ from hw.cli.command import CONFIG_NAME, command_app, complain, given_options
 from hw.cli.config_file import write_config
 from hw.cli.output import tell
 from quant.begun import Begun, check_files, digests, read_begun, write_begun
+from quant.catalogue import onnx_file
 from quant.errors import QuantError
 from quant.launch import LostProcessError, launched, started_by
 from quant.options import DEFAULT_ROUNDING, DEFAULT_TABLE, Options
@@ -276,7 +277,7 @@ def _begin(request: Request, options: Options) -> None:
     begun = Begun(
         command=request.command,
         options=options,
-        read=digests([*options.cost_table, options.weights, options.map]),
+        read=digests([*options.cost_table, options.weights, options.map, onnx_file(options.model)]),
         processes=launched()[1],
     )
     write_begun(begun, request.out)

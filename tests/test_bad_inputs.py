@@ -60,7 +60,7 @@ CASES = [
     ("search --pareto size --out runs/resnet8-seed0", "has the results of another (search)"),
     ("ptq --out runs/resnet8-seed0", "has the results of another (search)"),
     ("SEARCH --map map.json", "map must have every layer, not leave out or add block1.conv1"),
-    ("ptq --data data.npz --map map.json", "map must have every layer, not leave out or add"),
+    ("ptq --data data.npz --map map.json", "map.json: map must have every layer"),
     ("search --resume empty", "must be there to resume a run"),
     ("ptq --bits 9", "bits must be one of 2, 3, 4, 6, 8, not 9"),
     ("ptq --calibration 1", "calibration must be at least 2 images"),

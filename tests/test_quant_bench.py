@@ -1,4 +1,4 @@
-"""The benchmark: cells, maps, resumption, failures, means and spreads."""
+"""The benchmark of ways to choose bits: what runs, what is kept, maps and orders."""
 
 import json
 from concurrent.futures import Future

@@ -9,6 +9,7 @@ import torch
 
 from quant.bench.catalogue import SWEEP, SWEPT
 from quant.bench.cells import ordered
+from quant.bench.document import VISITED
 from quant.bench.sweep import rows_of, sweep_cells, write_sweep
 from quant.bench.work import Setup, works
 from quant.decisions import Decisions
@@ -58,6 +59,15 @@ def test_a_sweep_changes_one_decision_at_a_time(setup: Setup) -> None:
     assert [row["way"] for row in document["rows"]] == ["default", "layers_per_step=4"]
     assert document["rows"][0]["gain"] == {"mean": 0.0, "spread": None}
     found = works(few, setup)
+    known = found[few[0]].known()
+    assert known is not None
+    listed = document["cells"][0]
+    assert [len(listed["visits"]), listed["targets"]] == [len(known["visits"]), known["targets"]]
+    assert listed["float_validation"] == known["validation_accuracy"]["float"]
+    assert listed["targets_met"] is known["targets_met"]["all"]
+    for short, whole in zip(listed["visits"], known["visits"], strict=True):
+        bits = " ".join(str(one) for one in whole["bits"])
+        assert short == {name: whole[name] for name in VISITED} | {"bits": bits}
     assert [found[one].options.request(command="").decisions.layers_per_step for one in few] == [
         2,
         4,

@@ -20,11 +20,14 @@ from torch import nn
 from typer import Typer
 from typer.testing import CliRunner, Result
 
+from quant.begun import check_files, read_begun
 from quant.catalogue import file_name
 from quant.errors import QuantError
+from quant.journal import Journal
 from quant.models import load
 from quant.onnx_import.names import Names
 from quant.onnx_import.network import OPERATORS, load_onnx
+from quant.options import Options
 from quant.search import main
 
 torch.set_num_threads(1)
@@ -381,6 +384,23 @@ def test_a_search_of_an_onnx_file(data: Path, tmp_path: Path) -> None:
     assert (
         json.loads((tmp_path / "again" / "result.json").read_text())["accuracy"]
         == (result["accuracy"])
+    )
+
+
+def test_a_search_does_not_go_on_with_another_onnx_file(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopping(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    path = exported(Small().eval(), tmp_path / "net.onnx", size=(1, 8, 8), dynamo=False)
+    monkeypatch.setattr(Journal, "write", stopping)
+    assert search(data, path, tmp_path / "out").exit_code == 130
+    exported(Small().eval(), path, size=(1, 8, 8), dynamo=False)
+    with pytest.raises(QuantError) as caught:
+        check_files(read_begun(tmp_path / "out", Options))
+    assert str(caught.value) == (
+        f"{path}: must be as it was when the run began, not changed; start anew"
     )
 
 

@@ -345,7 +345,10 @@ def test_a_run_does_not_go_on_without_its_map(
     Path("bits.json").write_text(json.dumps(dict.fromkeys(LAYERS, 4)))
     stop_at("layer-conv", monkeypatch, "--map", "bits.json")
     Path("bits.json").unlink()
-    line = "bits.json: must be as it was when the run began, not changed; start anew\n"
+    line = (
+        "bits.json: must be there, as when the run began, not missing; resume in the same folder "
+        "as then\n"
+    )
     assert start("--resume", "other") == (2, line)
 
 
@@ -411,14 +414,14 @@ def test_a_map_of_other_layers_is_refused(folder: Path) -> None:
     given = ("--model", "small_net:small", "--data", "data", "--out", "run", "--map", "bits.json")
     for content, line in (
         ('{"conv": 4}', "map must have every layer, not leave out or add depthwise, fc"),
-        ('{"conv": 5}', "bits.json: bits of conv must be one of 2, 3, 4, 6, 8, not 5"),
+        ('{"conv": 5}', "bits of conv must be one of 2, 3, 4, 6, 8, not 5"),
         (
             '{"conv": 4, "depthwise": 4, "fc": 4, "more": 4}',
             "map must have the network's layers only, not leave out or add more",
         ),
     ):
         Path("bits.json").write_text(content)
-        assert start(*given) == (2, f"{line}\n")
+        assert start(*given) == (2, f"bits.json: {line}\n")
 
 
 def test_weights_that_are_nan_are_refused(folder: Path) -> None:

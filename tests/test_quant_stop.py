@@ -20,6 +20,7 @@ from quant.begun import Begun, digests, write_begun
 from quant.errors import QuantError
 from quant.journal import Entry, Journal
 from quant.options import Options
+from quant.ptq import options as ptq
 
 ROOT = Path(__file__).parent.parent
 KILLS = int(os.environ.get("SIGMAQUANT_KILLS", "3"))
@@ -363,4 +364,12 @@ def test_a_search_whose_map_is_another_one_by_now_does_not_go_on(tmp_path: Path)
     path.write_text('{"stem": 4}')
     assert refused("--resume", str(tmp_path / "run")) == (
         f"{path}: must be as it was when the run began, not changed; start anew"
+    )
+
+
+def test_a_search_does_not_go_on_with_a_run_of_another_command(tmp_path: Path) -> None:
+    write_begun(Begun(command="", options=ptq.Options(), read={}), tmp_path)
+    assert refused("--resume", str(tmp_path)) == (
+        f"{tmp_path}/state/request.json: must have the options of this command, not of another; "
+        "resume with the one that began the run"
     )

@@ -37,7 +37,7 @@ def write_document(content: Mapping[str, Any], text: str, report: Path) -> None:
 
 
 def _compact(cell: Cell, record: Record) -> dict[str, Any]:
-    """Return what is kept of a record: of visits, those of sigmaquant, whose phases are asked."""
+    """Return what is kept of a record; visits of sigmaquant only, for its phases."""
     head = {"cell": cell.name, **{name: record[name] for name in MEASURED if name in record}}
     if "order" in record:
         return {**head, "order": record["order"]}
@@ -50,6 +50,7 @@ def _compact(cell: Cell, record: Record) -> dict[str, Any]:
     }
     if record.get("method") == "sigmaquant":
         kept["float_validation"] = record["validation_accuracy"]["float"]
+        kept["targets"] = record["targets"]
         kept["targets_met"] = record["targets_met"]["all"]
         kept["visits"] = [
             {**{name: visit[name] for name in VISITED}, "bits": _joined(visit["bits"])}

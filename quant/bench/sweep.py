@@ -71,10 +71,10 @@ def write_sweep(records: dict[Cell, Any], wanted: int, *, report: Path, command:
     return f"{report}.json, .md"
 
 
-def markdown(document: Mapping[str, Any]) -> str:
-    """Return the table of a sweep's document."""
-    places = {(row["model"], row["way"]): row for row in document["rows"]}
-    models = [model for model in MODELS if any(row["model"] == model for row in document["rows"])]
+def markdown(content: Mapping[str, Any]) -> str:
+    """Return the table of a sweep's content."""
+    places = {(row["model"], row["way"]): row for row in content["rows"]}
+    models = [model for model in MODELS if any(row["model"] == model for row in content["rows"])]
     columns = ("top-1 %", "mean bits", "array energy uJ", "visits", "met")
     lines = [["", *(f"{model}: {column}" for model in models for column in columns)]]
     for choice in SWEEP:
@@ -88,7 +88,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"more than {100 * NOISE:g} points from those of the defaults. *Met*: searches whose test "
         "accuracy and size keep both targets."
     )
-    parts = [origin(document), about, *([table(lines)] if models else [])]
+    parts = [origin(content), about, *([table(lines)] if models else [])]
     return "\n\n".join(parts) + "\n"
 
 

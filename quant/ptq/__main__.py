@@ -18,7 +18,7 @@ from hw.cli.command import CONFIG_NAME, command_app, complain, given_options
 from hw.cli.config_file import write_config
 from hw.cli.output import tell
 from quant.begun import Begun, check_files, digests, read_begun, write_begun
-from quant.catalogue import MODELS
+from quant.catalogue import MODELS, onnx_file
 from quant.errors import QuantError
 from quant.ptq.options import Options
 from quant.run_folder import PTQ, check_out
@@ -176,7 +176,7 @@ def _tell(folder: Path) -> None:
 
 def _begin(options: Options, command: str) -> None:
     """Write down what was asked for, once it is known to be possible."""
-    read = digests([options.weights, options.map])
+    read = digests([options.weights, options.map, onnx_file(options.model)])
     write_begun(Begun(command=command, options=options, read=read), options.folder)
     write_config(
         options.folder / CONFIG_NAME,

@@ -130,7 +130,7 @@ class Options(BaseModel):
         if self.map is None:
             return dict.fromkeys(names, self.bits or DEFAULT_BITS)
         found, _ = read_bits(self.map, BITS)
-        check_names(found, names)
+        check_names(found, names, path=self.map)
         return {name: found[name] for name in names}
 
 
