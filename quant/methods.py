@@ -216,8 +216,10 @@ def final(session: Session, problem: Problem) -> Visit:
     """Train the boldest allocation with the steps that are left; fall back if that fails.
 
     It gets three quarters of them. If it then meets the targets with the margin, it gets the
-    rest as well. If not, the best visit gets the rest, and the best of what there is by then
-    is returned. Where nothing is trained, the best visit is returned as it is.
+    rest as well. If not, it has shown how much drop training wins back here: the boldest of the
+    visits that this would bring within the targets gets the rest, or the best one if none would.
+    The best of what there is by then is returned. Where nothing is trained, the best visit is
+    returned as it is.
     """
     if not session.request.plan.trains:
         return problem.best(session.visits)
@@ -225,8 +227,9 @@ def final(session: Session, problem: Problem) -> Visit:
     trained = session.finally_trained(bold, 3 * session.steps_left // 4)
     if problem.met(trained):
         return session.finally_trained(trained, session.steps_left)
-    best = problem.best(session.visits)
-    last = session.finally_trained(trained if best is bold else best, session.steps_left)
+    recovery = bold.drop - trained.drop
+    safer = problem.boldest(session.visits, recovery) or problem.best(session.visits)
+    last = session.finally_trained(trained if safer is bold else safer, session.steps_left)
     return problem.best([trained, last, *session.visits])
 
 

@@ -82,17 +82,25 @@ class Problem:
         """Whether a visit meets all targets, the accuracy with the margin."""
         return self.budget.met(drop=visit.drop + self.decisions.margin, use=visit.use)
 
-    def expected_drop(self, visit: Visit) -> float:
-        """Drop to be expected after the final training, with the margin on top."""
-        return visit.drop + self.decisions.margin - self.decisions.recovery
+    def expected_drop(self, visit: Visit, recovery: float | None = None) -> float:
+        """Drop after the final training, with the margin on top; see `promising`."""
+        won = self.decisions.recovery if recovery is None else recovery
+        return visit.drop + self.decisions.margin - won
 
-    def promising(self, visit: Visit) -> bool:
-        """Whether the final training can be expected to bring a visit within the targets."""
-        return self.budget.met(drop=self.expected_drop(visit), use=visit.use)
+    def promising(self, visit: Visit, recovery: float | None = None) -> bool:
+        """Whether the final training can be expected to bring a visit within the targets.
 
-    def boldest(self, visits: Iterable[Visit]) -> Visit | None:
-        """Return the promising visit of the lowest price, or none."""
-        promising = [visit for visit in visits if self.promising(visit)]
+        Parameters
+        ----------
+        visit : Visit
+        recovery : float, optional
+            Drop that the training is expected to win back, a fraction; that of the decisions.
+        """
+        return self.budget.met(drop=self.expected_drop(visit, recovery), use=visit.use)
+
+    def boldest(self, visits: Iterable[Visit], recovery: float | None = None) -> Visit | None:
+        """Return the promising visit of the lowest price, or none; `recovery` as in `promising`."""
+        promising = [visit for visit in visits if self.promising(visit, recovery)]
         return min(promising, key=lambda visit: visit.price, default=None)
 
     def best(self, visits: Iterable[Visit]) -> Visit:
