@@ -115,8 +115,9 @@ def auto(session: Session) -> Visit:
     steps that a search of many visits would take go to the final training, which is the same.
 
     The first candidate is the cheapest one; if its drop is in bounds, nothing else is tried. Where
-    nothing is trained, the cheapest one hardly ever is, and the first is in the middle. Should
-    no candidate be promising, the least sensitive allocation within the limits gets what is left.
+    nothing is trained, the cheapest one hardly ever is, and few are tried: the first is in the
+    middle between it and the one that `Aim.ACCURACY` takes. Should no candidate be promising, the
+    least sensitive allocation within the limits gets what is left.
     """
     problem = problem_of(session)
     loss = session.sensitivity(Measure.LOGIT_KL)
@@ -124,11 +125,11 @@ def auto(session: Session) -> Visit:
     safest = exact(session.menu, session.budget, loss, acts=acts)
     if safest is None:
         return _backend(session, None, "auto")
+    most = total_loss(safest, loss, acts) + SLACK_NATS
+    lean = cheapest(session.menu, session.budget, loss, acts=acts, max_loss=most) or safest
     if session.request.aim is Aim.ACCURACY:
-        most = total_loss(safest, loss, acts) + SLACK_NATS
-        found = cheapest(session.menu, session.budget, loss, acts=acts, max_loss=most)
-        return _backend(session, found or safest, "auto")
-    _halve_price(session, problem, loss, safest)
+        return _backend(session, lean, "auto")
+    _halve_price(session, problem, loss, safest if session.request.plan.trains else lean)
     if problem.boldest(session.visits) is not None:
         return final(session, problem)
     known = next((visit for visit in session.visits if visit.allocation == safest), None)
@@ -138,7 +139,9 @@ def auto(session: Session) -> Visit:
     return problem.best([_trained(session, last), *session.visits])
 
 
-def _halve_price(session: Session, problem: Problem, loss: Sensitivity, safest: Allocation) -> None:
+def _halve_price(
+    session: Session, problem: Problem, loss: Sensitivity, dearest: Allocation
+) -> None:
     """Visit exact allocations until the cheapest promising price is known closely enough."""
     menu, acts = session.menu, session.act_sensitivity()
 
@@ -147,7 +150,7 @@ def _halve_price(session: Session, problem: Problem, loss: Sensitivity, safest: 
 
     found = cheapest(menu, session.budget)
     low = cap = 0.0 if found is None else menu.total_price(found.bits, found.acts)
-    high = menu.total_price(safest.bits, safest.acts)
+    high = menu.total_price(dearest.bits, dearest.acts)
     most = session.request.plan.probes
     if not session.request.plan.trains:
         most, cap = UNTRAINED_VISITS, (low + high) / 2

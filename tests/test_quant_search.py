@@ -491,6 +491,7 @@ def test_auto_may_aim_at_accuracy(options: list[str], tmp_path: Path) -> None:
     found = {}
     for name, method in (
         ("milp", ["--method", "milp"]),
+        ("uniform", ["--method", "uniform"]),
         ("cost", ["--method", "auto"]),
         ("accuracy", ["--method", "auto", "--aim", "accuracy"]),
     ):
@@ -498,11 +499,13 @@ def test_auto_may_aim_at_accuracy(options: list[str], tmp_path: Path) -> None:
         assert search(*options, *limits, *method, "--out", str(out)).exit_code == 0
         found[name] = json.loads((out / "result.json").read_text())
     nats = {
-        name: sum(layer["sensitivity"] for layer in result["layers"])
-        for name, result in found.items()
+        name: sum(layer["sensitivity"] for layer in found[name]["layers"])
+        for name in ("milp", "accuracy")
     }
     energy = {name: result["cost"]["searched"]["energy_pj"] for name, result in found.items()}
     assert energy["cost"] < energy["accuracy"] <= energy["milp"]
+    first = found["cost"]["visits"][0]["energy_pj"]  # halfway up from uniform 2 bit
+    assert first <= (energy["uniform"] + energy["accuracy"]) / 2
     assert nats["milp"] <= nats["accuracy"] <= nats["milp"] + methods.SLACK_NATS
     assert "# aim: cost\n" in (tmp_path / "cost" / "config.yaml").read_text()
 
