@@ -1,9 +1,13 @@
 """What the benchmark of ways to choose bits makes of its records."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from quant.bench.plot import plot
 from quant.bench.report import markdown
 from quant.bench.summary import against, mended, phases, summarise, taus, verdict
 from tests.bench_cells import cell
@@ -148,3 +152,37 @@ def test_tables_of_a_whole_document_show_what_is_bold() -> None:
     assert "3 of 4 cells. **1 cells are missing.** 1 are taken over from abc1234. Mean" in text
     assert "| mct |  | 80.00 at 2.00 |  |  |" in text
     assert "| mct |  | **+10.00**, 0.50 |  |  |" in text
+
+
+def test_each_way_has_a_line_of_its_own_and_is_in_the_legend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, list[list[float]]] = {}
+    legend: list[list[str]] = []
+    errorbar = Axes.errorbar
+
+    def noting(axes: Axes, x: list[float], y: list[float], **more: Any) -> Any:
+        drawn.setdefault(more["label"], []).append(y)
+        return errorbar(axes, x, y, **more)
+
+    def listed(_: Figure, handles: Any, labels: Any, **more: Any) -> None:
+        legend.append(list(labels))
+
+    monkeypatch.setattr(Axes, "errorbar", noting)
+    monkeypatch.setattr(Figure, "legend", listed)
+    records = {
+        cell("auto"): record(0.9),
+        cell("uniform 4", bits=None): record(0.8, size_bits=40),
+        cell("uniform 2", bits=None): record(0.5, size_bits=20),
+        cell("auto 1pt", trains=True): record(0.7),
+        cell("sigmaquant 1pt", trains=True): record(0.6),
+    }
+    plot(summarise(records), "resnet8", tmp_path / "a.png")
+    assert {label: lines[0] for label, lines in drawn.items()} == {
+        "auto": [90.0],
+        "uniform": [50.0, 80.0],
+        "auto 1pt": [70.0],
+        "sigmaquant 1pt": [60.0],
+    }
+    assert legend == [["auto", "auto 1pt", "sigmaquant 1pt", "uniform"]]
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -20,6 +20,7 @@ AXES = (
     ("energy_pj", 1e3, "array energy of one inference, nJ"),
     ("latency_ns", 1e3, "time of one inference, us"),
 )
+UNIFORM = "uniform"
 STYLES = {
     "auto": ("#d1495b", "*", "-"),
     "auto 1pt": ("#d1495b", "*", ":"),
@@ -33,7 +34,7 @@ STYLES = {
     "modelopt": ("#3a3a3a", "P", "--"),
     "modelopt-kl": ("#3a3a3a", "X", ":"),
     HAND: ("#a0673a", "h", "--"),
-    "uniform": ("#8a94a6", "s", "-"),
+    UNIFORM: ("#8a94a6", "s", "-"),
 }
 """Colour, marker and line of what is drawn; other rows are in the tables only."""
 LEAST_SHOWN = 10.0
@@ -63,8 +64,12 @@ def plot(rows: Rows, model: str, path: Path) -> None:
             _panel(axes, part, name, unit)
             axes.set(xlabel=label, title="QAT" if trains else "PTQ only")
         line[0].set_ylabel("top-1 accuracy on test images, %")
-    handles, labels = drawn[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    entries = [axes.get_legend_handles_labels() for axes in drawn[:, 0]]
+    named = {
+        label: h for handles, labels in entries for h, label in zip(handles, labels, strict=True)
+    }
+    shown = {style: named[style] for style in STYLES if style in named}
+    figure.legend(shown.values(), shown.keys(), loc="outside right upper", frameon=False)
     figure.suptitle(model)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
@@ -77,7 +82,7 @@ def _panel(axes: Axes, rows: Rows, name: str, unit: float) -> None:
         points = sorted(
             (row[name]["mean"] / unit, 100 * row["accuracy"]["mean"], _bar(row))
             for row in rows
-            if name in row and style in (row["way"], row["way"].split()[0])
+            if name in row and style == _style(row["way"])
         )
         if not points:
             continue
@@ -99,6 +104,11 @@ def _panel(axes: Axes, rows: Rows, name: str, unit: float) -> None:
         axes.set_ylim(max(axes.get_ylim()[0], best - LEAST_SHOWN), best + 0.5)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _style(name: str) -> str:
+    """Name of a way's style: one for all uniforms."""
+    return UNIFORM if name.startswith(UNIFORM) else name
 
 
 def _bar(row: Mapping[str, Any]) -> float:
