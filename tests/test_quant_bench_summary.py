@@ -7,9 +7,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from quant.bench.cells import Cell
 from quant.bench.plot import plot
 from quant.bench.report import markdown
 from quant.bench.summary import against, mended, phases, summarise, taus, verdict
+from quant.bench.within import within_a_point
 from tests.bench_cells import cell
 
 
@@ -146,11 +148,31 @@ def test_tables_of_a_whole_document_show_what_is_bold() -> None:
             "taus": [],
             "phases": [row],
             "mended": mended([row]),
+            "within_a_point": [
+                {
+                    "trains": True,
+                    "searches": 3,
+                    "kept": {"auto 1pt": 3, "sigmaquant 1pt": 2},
+                    "both": 2,
+                    "cpu_seconds": {"auto 1pt": 9.6, "sigmaquant 1pt": 20.2},
+                    "energy": {"mean": 0.95, "least": 0.9, "most": 1.0},
+                },
+                {
+                    "trains": False,
+                    "searches": 1,
+                    "kept": {"auto 1pt": 1, "sigmaquant 1pt": 0},
+                    "both": 0,
+                    "cpu_seconds": {"auto 1pt": 1.0, "sigmaquant 1pt": 2.0},
+                    "energy": None,
+                },
+            ],
         }
     )
     assert "| resnet8 | sigmaquant 1pt, QAT | 2.5 | 2.00, load 2.00 | 1.00, load 0.50 |" in text
     assert "3 of 4 cells. **1 cells are missing.** 1 are taken over from abc1234. Mean" in text
     assert "| mct |  | 80.00 at 2.00 |  |  |" in text
+    assert "| QAT | 3 | 3 | 2 | 2 | 0.95 (0.90 to 1.00) | 10 | 20 |" in text
+    assert "| PTQ | 1 | 1 | 0 | 0 |  | 1 | 2 |" in text
     assert "| mct |  | **+10.00**, 0.50 |  |  |" in text
 
 
@@ -186,3 +208,30 @@ def test_each_way_has_a_line_of_its_own_and_is_in_the_legend(
     }
     assert legend == [["auto", "auto 1pt", "sigmaquant 1pt", "uniform"]]
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_within_a_point_ours_is_compared_with_the_papers_search() -> None:
+    def asked(way: str, met: bool, *, seed: int = 0, trains: bool = True, **more: Any) -> None:
+        seconds = {"cpu_seconds": 10.0 * (seed + 1), "targets_met": {"all": met}}
+        at = cell(way, seed=seed, trains=trains)
+        records[at] = {**record(0.9, **more), **seconds}
+
+    records: dict[Cell, dict[str, Any]] = {}
+    asked("auto 1pt", met=True, energy_pj=9.0)
+    asked("sigmaquant 1pt", met=True, energy_pj=10.0)
+    asked("auto 1pt", met=True, energy_pj=11.0, seed=1)
+    asked("sigmaquant 1pt", met=True, energy_pj=10.0, seed=1)
+    asked("auto 1pt", met=True, energy_pj=1.0, seed=2)
+    asked("sigmaquant 1pt", met=False, energy_pj=10.0, seed=2)  # its energy counts for nothing
+    asked("auto 1pt", met=False, seed=3)  # the other is not there
+    asked("auto 1pt", met=False, trains=False)
+    asked("sigmaquant 1pt", met=True, trains=False)
+    untrained, trained = within_a_point(records)
+    assert trained["searches"] == 3
+    assert trained["kept"] == {"auto 1pt": 3, "sigmaquant 1pt": 2}
+    assert trained["both"] == 2
+    assert trained["cpu_seconds"] == {"auto 1pt": 20.0, "sigmaquant 1pt": 20.0}
+    assert trained["energy"] == pytest.approx({"mean": 1.0, "least": 0.9, "most": 1.1})
+    assert untrained["kept"] == {"auto 1pt": 0, "sigmaquant 1pt": 1}
+    assert (untrained["both"], untrained["energy"]) == (0, None)
+    assert within_a_point({}) == []

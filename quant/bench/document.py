@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from quant.bench.catalogue import way
 from quant.bench.cells import Cell
 from quant.bench.summary import figures
 from quant.files import write_bytes, write_json
@@ -37,7 +38,7 @@ def write_document(content: Mapping[str, Any], text: str, report: Path) -> None:
 
 
 def _compact(cell: Cell, record: Record) -> dict[str, Any]:
-    """Return what is kept of a record; visits of sigmaquant only, for its phases."""
+    """Return what is kept of a record; targets and visits where a drop was allowed."""
     head = {"cell": cell.name, **{name: record[name] for name in MEASURED if name in record}}
     if "order" in record:
         return {**head, "order": record["order"]}
@@ -48,7 +49,7 @@ def _compact(cell: Cell, record: Record) -> dict[str, Any]:
         "validation": record["validation_accuracy"]["searched"],
         "bits": _joined(record["allocation"].values()),
     }
-    if record.get("method") == "sigmaquant":
+    if way(cell.way).max_drop > 0:
         kept["float_validation"] = record["validation_accuracy"]["float"]
         kept["targets"] = record["targets"]
         kept["targets_met"] = record["targets_met"]["all"]

@@ -9,6 +9,8 @@ from typing import Any
 
 from quant.bench.catalogue import AVERAGE_BITS, WAYS, Kind, way
 from quant.bench.summary import NOISE, OURS
+from quant.bench.within import OURS as OURS_WITHIN
+from quant.bench.within import PAPERS
 
 Rows = Sequence[Mapping[str, Any]]
 _MISSING = ""
@@ -35,6 +37,8 @@ def markdown(document: Mapping[str, Any]) -> str:
                 f"{OURS} minus the other, points (bold beyond {100 * NOISE:g}), and its array "
                 f"energy over the other's:\n\n{_compared(compared)}"
             )
+    if document["within_a_point"]:
+        parts.append(f"## Within a point\n\n{_WITHIN}\n\n{_within(document['within_a_point'])}")
     if document["taus"]:
         parts.append(f"## What orders the layers\n\n{_TAUS}\n\n{_taus(document['taus'])}")
     if document["phases"]:
@@ -46,6 +50,12 @@ _WAYS = (
     "Budgets are mean bits of a weight. All ways end in the same backend; `mct`, `modelopt` and "
     "`by hand` are maps that it replays (Sony MCT, NVIDIA ModelOpt, and what one would write down "
     "for Brevitas)."
+)
+
+_WITHIN = (
+    f"{OURS_WITHIN} and {PAPERS} ask for the cheapest within a drop of a point and each budget of "
+    "size, on both networks with each seed. Targets are kept if test images and size say so; "
+    f"energy: of {OURS_WITHIN} over that of {PAPERS} where both keep them, mean, least and most."
 )
 
 _TAUS = (
@@ -124,6 +134,34 @@ def _taus(rows: Rows) -> str:
         taus = [by_place.get((name, *column)) for column in columns]
         texts = [_MISSING if t is None else f"{t['mean']:.2f}{_spread(t, 1)}" for t in taus]
         lines.append([name, *texts])
+    return table(lines)
+
+
+def _within(rows: Rows) -> str:
+    names = (OURS_WITHIN, PAPERS)
+    lines = [
+        [
+            "",
+            "searches",
+            *(f"{name} keeps both" for name in names),
+            "both do",
+            "energy there",
+            *(f"{name}: processor s" for name in names),
+        ]
+    ]
+    for row in rows:
+        found = row["energy"]
+        energy = found and f"{found['mean']:.2f} ({found['least']:.2f} to {found['most']:.2f})"
+        lines.append(
+            [
+                "QAT" if row["trains"] else "PTQ",
+                str(row["searches"]),
+                *(str(row["kept"][name]) for name in names),
+                str(row["both"]),
+                energy or _MISSING,
+                *(f"{row['cpu_seconds'][name]:.0f}" for name in names),
+            ]
+        )
     return table(lines)
 
 

@@ -32,6 +32,7 @@ from quant.bench.report import markdown
 from quant.bench.runner import bench
 from quant.bench.summary import against, mended, phases, summarise, taus
 from quant.bench.sweep import sweep_cells, write_sweep
+from quant.bench.within import within_a_point
 from quant.bench.work import Setup
 from quant.data import default_folder
 from quant.errors import QuantError
@@ -115,6 +116,7 @@ def write_summary(records: dict[Cell, Record], wanted: int, *, report: Path, com
         taus=taus(records),
         phases=found,
         mended=mended(found),
+        within_a_point=within_a_point(records),
     )
     write_document(content, markdown(content), report)
     for model in MODELS:
