@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from quant.bench.cells import Cell
+from quant.bench.document import document
 from quant.bench.plot import plot
 from quant.bench.report import markdown
 from quant.bench.summary import against, mended, phases, summarise, taus, verdict
@@ -124,6 +125,32 @@ def test_what_phase_2_mends() -> None:
             "of these within it after phase 2": 0,
         }
     ]
+
+
+@pytest.mark.parametrize(("way", "listed"), [("auto 1pt", True), ("auto", False)])
+@pytest.mark.parametrize("trains", [False, True])
+def test_targets_and_visits_are_listed_where_a_drop_was_allowed(
+    way: str, listed: bool, trains: bool
+) -> None:
+    found = {
+        **record(0.9),
+        "machine": "a",
+        "validation_accuracy": {"float": 0.91, "searched": 0.895},
+        "allocation": {"conv": 4, "fc": 2},
+        "targets": {"max_drop": 0.01},
+        "targets_met": {"all": True},
+        "visits": [{**visited("start", 0.9, 1.0), "bits": [8, 8]}],
+    }
+    content = document({cell(way, trains=trains): found}, 2, "make")
+    assert (content["machines"], content["cells_wanted"], content["cells_done"]) == (["a"], 2, 1)
+    (row,) = content["cells"]
+    assert (row["bits"], row["float"], row["validation"]) == ("4 2", 0.92, 0.895)
+    if not listed:
+        assert not {"targets", "targets_met", "visits", "float_validation"} & set(row)
+        return
+    assert (row["targets"], row["targets_met"]) == ({"max_drop": 0.01}, True)
+    assert row["visits"] == [{**visited("start", 0.9, 1.0), "bits": "8 8"}]
+    assert row["float_validation"] == 0.91
 
 
 def test_tables_of_a_whole_document_show_what_is_bold() -> None:
