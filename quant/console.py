@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hw.cli.tables import figures, print_table
 from quant.outcome import Outcome
 from quant.request import Request
 from quant.resources import Resource, shown
@@ -22,8 +23,8 @@ def print_report(request: Request, bench: Workbench, outcome: Outcome, met: bool
     """Print the layers, and the result beside the uniform allocations."""
     console = Console()
     result = result_of(request, bench, outcome)
-    console.print(_layer_table(result))
-    console.print(_summary_table(result))
+    for table in (_layer_table(result), _summary_table(result)):
+        print_table(table)
     drop = outcome.float_test - outcome.searched.test
     parts = [f"drop {100 * drop:.2f} points (at most {100 * outcome.budget.max_drop:g})"]
     parts.append(f"size {result['relative_size']:.3f} of 8 bit")
@@ -31,13 +32,12 @@ def print_report(request: Request, bench: Workbench, outcome: Outcome, met: bool
         resource = Resource(entry["resource"])
         value, limit = shown(entry["value"], resource), shown(entry["limit"], resource)
         parts.append(f"{resource.value} {value} (at most {limit})")
-    console.print(
-        f"targets {'met' if met else 'NOT met'}: {', '.join(parts)} -> {request.out}", markup=False
-    )
-    for line in failures(result, outcome):
-        console.print(line, markup=False)
-    for gap in outcome.hardware.table.unavailable:
-        console.print(f"unavailable in {outcome.hardware.table.name}: {gap}", markup=False)
+    lines = [f"targets {'met' if met else 'NOT met'}: {', '.join(parts)} -> {request.out}"]
+    lines += failures(result, outcome)
+    costs = outcome.hardware.table
+    lines += [f"unavailable in {costs.name}: {gap}" for gap in costs.unavailable]
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def failures(result: Mapping[str, Any], outcome: Outcome) -> list[str]:
@@ -62,10 +62,8 @@ def _shown(value: float | None, form: str, *, unit: float = 1) -> str:
 
 
 def _layer_table(result: Mapping[str, Any]) -> Table:
-    table = Table(title=f"{result['model']}: layers")
-    table.add_column("layer", no_wrap=True)
-    for column in ("sigma", "KL/KL8", "bits", "act bits", "kbit", "energy/nJ", "cycles"):
-        table.add_column(column, justify="right")
+    columns = ("sigma", "KL/KL8", "bits", "act bits", "kbit", "energy/nJ", "cycles")
+    table = figures(f"{result['model']}: layers", "layer", *columns)
     for layer in result["layers"]:
         table.add_row(
             layer["name"],
@@ -81,11 +79,8 @@ def _layer_table(result: Mapping[str, Any]) -> Table:
 
 
 def _summary_table(result: Mapping[str, Any]) -> Table:
-    table = Table(title="test accuracy and cost of one inference; equal training")
-    table.add_column("", no_wrap=True)
     columns = ("top-1/%", "kbit", "array/nJ", "scratchpads", "DRAM", "cycles", "us")
-    for column in columns:
-        table.add_column(column, justify="right")
+    table = figures("test accuracy and cost of one inference; equal training", "", *columns)
     accuracy, cost = result["accuracy"], result["cost"]
     rows = [("searched", accuracy["searched"], cost["searched"])]
     for bits, entry in cost["uniform"].items():

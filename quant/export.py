@@ -17,6 +17,7 @@ from rich.table import Table
 
 from hw.cli.command import command_app, complain
 from hw.cli.output import STOPPED, tell
+from hw.cli.tables import figures, print_table
 from quant.catalogue import check_model, is_foreign, is_onnx
 from quant.errors import QuantError
 from quant.formats.run_record import RESULT_NAME, Checked, data_folder, read_result
@@ -56,10 +57,7 @@ class Format(Enum):
 
 def summary(network: integers.IntegerNetwork) -> Table:
     """Table of layers, precisions and packed bytes."""
-    table = Table(title=f"{network.graph.name}: integer network")
-    table.add_column("layer", no_wrap=True)
-    for column in ("bits", "weights", "bytes"):
-        table.add_column(column, justify="right")
+    table = figures(f"{network.graph.name}: integer network", "layer", "bits", "weights", "bytes")
     sizes = network.packed_bytes
     for step in network.graph.convs:
         count = network.layers[step.name].weight.size
@@ -271,7 +269,7 @@ def main(
     except KeyboardInterrupt as error:
         typer.echo(f"quant.export: stopped; nothing was written to {out}", err=True)
         raise typer.Exit(STOPPED) from error
-    console.print(summary(network))
+    print_table(summary(network), console)
     packed = sum(network.packed_bytes.values())
     head = f"{packed:,} bytes packed (weights, and 8 a channel for bias, multiplier, shift)"
     for line in [head, *told.written, *told.checked]:

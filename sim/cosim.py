@@ -23,6 +23,7 @@ from hw.accelerator_config import AcceleratorConfig
 from hw.catalog import named
 from hw.cli.command import beside, command_app, complain
 from hw.cli.output import tell
+from hw.cli.tables import figures, print_table
 from hw.files import write_json
 from hw.precision import WeightMode
 from hw.verilog import to_verilog
@@ -104,11 +105,9 @@ def peak(config: AcceleratorConfig, bits: int) -> float:
 def summary(report: dict[str, Any]) -> Table:
     """Table of the layers of the first image, and totals."""
     config = named(report["config"])
-    table = Table(title=f"{report['network']} on {report['config']}: cycles of an image")
-    table.add_column("layer", no_wrap=True)
     columns = ("bits", "RTL", "timeline", "steps", "stalls", "used", "acts")
-    for column in columns:
-        table.add_column(column, justify="right")
+    title = f"{report['network']} on {report['config']}: cycles of an image"
+    table = figures(title, "layer", *columns)
     layers = report["images"][0]["layers"]
     for layer in layers:
         used = layer["macs"] / (peak(config, layer["bits"]) * layer["cycles"])
@@ -162,7 +161,7 @@ def main(
         complain(f"sim.cosim: {error}")
         raise typer.Exit(1) from error
     console = Console()
-    console.print(summary(report))
+    print_table(summary(report), console)
     for index, image in enumerate(report["images"]):
         right = "right" if image["class"] == image["label"] else f"label {image['label']}"
         cycles = sum(layer["cycles"] for layer in image["layers"])

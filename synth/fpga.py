@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
-from rich.table import Table
 
 from hw.accelerator import Accelerator
 from hw.accelerator_config import AcceleratorConfig
 from hw.catalog import named
 from hw.cli.command import command_app, complain, inside
+from hw.cli.tables import figures, print_table
 from hw.files import write_json
 from hw.verilog import to_rtlil
 from hw.yosys import YosysError, run_tool, run_yosys
@@ -124,11 +124,11 @@ def place_and_route(
 
 def show(report: FpgaReport, console: Console) -> None:
     """Print a report as a table."""
-    table = Table("", "used", "of", title=f"{report.design} on LFE5U-{report.device}")
+    table = figures(f"{report.design} on LFE5U-{report.device}", "", "used", "of")
     for name, label in CELLS.items():
         usage = report.cells[name]
         table.add_row(label, str(usage.used), str(usage.available))
-    console.print(table)
+    print_table(table, console)
     console.print(
         f"Fmax {report.fmax_mhz:.1f} MHz (static timing after place and route, "
         f"speed grade {report.speed}, seed {report.seed})"

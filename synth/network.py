@@ -14,11 +14,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from hw.catalog import named
 from hw.cli.command import beside, command_app
+from hw.cli.tables import figures, print_table
 from hw.config import ArrayConfig
 from hw.files import write_bytes, write_json
 from hw.mapping import ConvShape
@@ -198,13 +198,11 @@ def energy_pj(
 
 def shown(name: str, rows: list[dict[str, Any]], total: dict[str, float]) -> Table:
     """Table of the layers' energies."""
-    table = Table(title=f"{name}: energy of the array, an inference")
-    table.add_column("layer", no_wrap=True)
-    for column in ("bits", "gate level/nJ", "cost table/nJ", "error"):
-        table.add_column(column, justify="right")
+    columns = ("bits", "gate level/nJ", "cost table/nJ", "error")
+    table = figures(f"{name}: energy of the array, an inference", "layer", *columns)
     for row in [*rows, {"layer": "all", "bits": "", **total}]:
-        figures = (f"{row[key] / 1000:.2f}" for key in ("measured_pj", "predicted_pj"))
-        table.add_row(row["layer"], str(row["bits"]), *figures, f"{100 * row['error']:+.1f} %")
+        energies = (f"{row[key] / 1000:.2f}" for key in ("measured_pj", "predicted_pj"))
+        table.add_row(row["layer"], str(row["bits"]), *energies, f"{100 * row['error']:+.1f} %")
     return table
 
 
@@ -268,7 +266,7 @@ def main(
                 },
                 indent=1,
             )
-    Console().print(shown(name, rows, total))
+    print_table(shown(name, rows, total))
     if abs(total["error"]) > LIMIT:
         refuse("synth.network", [f"error of all layers must be at most {100 * LIMIT:g} %"])
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hw.cli.command import command_app, complain
+from hw.cli.tables import figures, print_table
 from hw.precision import WeightMode
 from synth.table import (
     ArrayFigures,
@@ -111,28 +112,32 @@ def show(table: CostTable, console: Console) -> None:
     """Print module by module, then the comparison, the methods, and what is unavailable."""
     for hardware in table.hardware.values():
         if isinstance(hardware, ArrayFigures):
-            console.print(_modules(hardware, table.clock_period_ns))
-    lines = rows(table)
-    node = table.library.node_nm
-    title = table.library.name if node is None else f"{table.library.name}, {node:g} nm"
-    comparison = Table(title=title)
-    for name in lines[0]:
-        comparison.add_column(name, justify="left" if not name else "right", overflow="fold")
-    for line in lines[1:]:
-        comparison.add_row(*line)
-    console.print(comparison)
+            print_table(_modules(hardware, table.clock_period_ns), console)
+    print_table(_comparison(table), console)
     for text in (methods(table), *gaps(table)):
         console.print(text, markup=False)
 
 
+def _comparison(table: CostTable) -> Table:
+    """Lines of the comparison as columns: each ratio is to the baseline at its left."""
+    node = table.library.node_nm
+    title = table.library.name if node is None else f"{table.library.name}, {node:g} nm"
+    (_, *names), *lines = rows(table)
+    headers = [label.replace("-", " ") for label, *_ in lines]
+    for baseline in table.baselines:
+        ratio = f"ratio to {baseline}".replace("-", " ")
+        headers = [header.replace(ratio, "ratio") for header in headers]
+    comparison = figures(title, "", *headers)
+    for place, name in enumerate(names, start=1):
+        comparison.add_row(name, *(line[place] for line in lines))
+    return comparison
+
+
 def _modules(array: ArrayFigures, clock_period_ns: float | None) -> Table:
     clock = "no clock given" if clock_period_ns is None else f"{clock_period_ns} ns"
-    modules = Table(title=f"{array.label} at {clock}")
-    for name in ("module", "count", "area um2", "sequential", "min period ns", "leakage nW"):
-        modules.add_column(name, justify="left" if name == "module" else "right")
-    for mode in MODES:
-        modules.add_column(f"pJ/step W{mode.bits}", justify="right")
-    modules.add_column("pJ idle", justify="right")
+    columns = ["count", "area um2", "seq. um2", "min period ns", "leakage nW"]
+    columns += [f"pJ/step W{mode.bits}" for mode in MODES]
+    modules = figures(f"{array.label} at {clock}", "module", *columns, "pJ idle")
     for name, cost in array.modules.items():
         modules.add_row(
             name,

@@ -9,11 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hw.cli.tables import figures, print_table
+
 
 def print_report(result: Mapping[str, Any], out: Path) -> None:
     """Print the layers, and the network's accuracy and size."""
     console = Console()
-    console.print(layer_table(result))
+    print_table(layer_table(result), console)
     for line in summary(result, out):
         console.print(line, markup=False, soft_wrap=True)
 
@@ -21,10 +23,7 @@ def print_report(result: Mapping[str, Any], out: Path) -> None:
 def layer_table(result: Mapping[str, Any]) -> Table:
     """Table of layers: bits, errors of their outputs, seconds, bytes."""
     title = f"{result['model']}: {result['method'].removeprefix('ptq-')}, relative output error"
-    table = Table(title=title)
-    table.add_column("layer", no_wrap=True)
-    for column in ("bits", "nearest", "optimised", "s", "bytes"):
-        table.add_column(column, justify="right")
+    table = figures(title, "layer", "bits", "nearest", "optimised", "s", "bytes")
     for layer in result["layers"]:
         table.add_row(
             layer["name"],
