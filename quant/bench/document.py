@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,23 @@ Record = Mapping[str, Any]
 Records = Mapping[Cell, Record]
 MEASURED = ("key", "seconds", "cpu_seconds", "measured_at")
 """`measured_at`: name of another commit, where a record was taken over from there."""
+COSTS = ("size_bits", "energy_pj", "latency_ns")
 VISITED = ("label", "validation_accuracy", "relative_size", "energy_pj")
 
 
 def document(records: Records, wanted: int, command: str, **found: Any) -> dict[str, Any]:
     """Return the content of a file: what ran where, what was found, and every cell."""
-    machines = [record["machine"] for record in records.values()]
+    machines: list[Any] = []
+    for record in records.values():
+        if record["machine"] not in machines:
+            machines.append(record["machine"])
     return {
         "command": command,
-        "machines": [m for i, m in enumerate(machines) if m not in machines[:i]],
+        "machines": machines,
         "cells_wanted": wanted,
         "cells_done": len(records),
         **found,
-        "cells": [_compact(cell, record) for cell, record in records.items()],
+        "cells": [_compact(cell, record, machines) for cell, record in records.items()],
     }
 
 
@@ -37,9 +41,10 @@ def write_document(content: Mapping[str, Any], text: str, report: Path) -> None:
     write_bytes(report.with_name(report.name + ".md"), text.encode())
 
 
-def _compact(cell: Cell, record: Record) -> dict[str, Any]:
+def _compact(cell: Cell, record: Record, machines: Sequence[Any]) -> dict[str, Any]:
     """Return what is kept of a record; targets and visits where a drop was allowed."""
     head = {"cell": cell.name, **{name: record[name] for name in MEASURED if name in record}}
+    head["machine"] = machines.index(record["machine"])
     if "order" in record:
         return {**head, "order": record["order"]}
     kept: dict[str, Any] = {
@@ -60,5 +65,41 @@ def _compact(cell: Cell, record: Record) -> dict[str, Any]:
     return kept
 
 
+def expanded(entry: Record, machines: Sequence[Any], layers: Sequence[str]) -> dict[str, Any]:
+    """Return a record of what a document keeps of it; all that documents are made of is there.
+
+    Parameters
+    ----------
+    entry : mapping
+        One of a document's cells.
+    machines : sequence
+        The document's.
+    layers : sequence of str
+        Of the cell's network, in order of execution.
+    """
+    head = {name: entry[name] for name in ("cell", *MEASURED) if name in entry}
+    head["machine"] = machines[entry["machine"]]
+    if "order" in entry:
+        return {**head, "order": entry["order"]}
+    record: dict[str, Any] = {
+        **head,
+        "accuracy": {"float": entry["float"], "searched": entry["accuracy"]},
+        "validation_accuracy": {"searched": entry["validation"]},
+        "average_bits": entry["average_bits"],
+        "cost": {"searched": {name: entry.get(name) for name in COSTS}},
+        "allocation": dict(zip(layers, _split(entry["bits"]), strict=True)),
+    }
+    if "visits" in entry:
+        record["validation_accuracy"]["float"] = entry["float_validation"]
+        record["targets"] = entry["targets"]
+        record["targets_met"] = {"all": entry["targets_met"]}
+        record["visits"] = [{**visit, "bits": _split(visit["bits"])} for visit in entry["visits"]]
+    return record
+
+
 def _joined(bits: Any) -> str:
     return " ".join(str(one) for one in bits)
+
+
+def _split(bits: str) -> list[int]:
+    return [int(one) for one in bits.split()]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from quant.bench.cells import Cell
+from quant.bench.restore import restore
 from quant.bench.schedule import Pace, run_all
 from quant.bench.work import Setup, Work, works
 
@@ -26,6 +28,7 @@ def bench(
     workers: int = 0,
     cluster: str = "",
     seconds: float | None = None,
+    earlier: Path | None = None,
     dry: bool = False,
     run: bool = True,
 ) -> int:
@@ -47,6 +50,8 @@ def bench(
         Address of a Dask scheduler, which is used instead if given.
     seconds : float, optional
         Start no cell that is expected to end later.
+    earlier : Path, optional
+        Summary that has records of cells under the same keys.
     dry : bool
         List what would run, and nothing else.
     run : bool
@@ -54,6 +59,8 @@ def bench(
     """
     began = time.monotonic()
     needed = works(list(dict.fromkeys([*cells, *whole])), setup)
+    if earlier is not None and (restored := restore(earlier, needed.values(), setup)):
+        print(f"{restored} records taken from {earlier}")
     different = {needed[cell].key: needed[cell] for cell in reversed(cells)}
     waiting = [work for work in reversed(different.values()) if work.known() is None]
     print(f"{len(cells)} cells, {len(different)} different, {len(waiting)} to run", flush=True)

@@ -2,7 +2,8 @@
 
 Every cell (network, training, way, budget, seed) is one search through the code of
 `python -m quant.search`, so with one reading of the test images at its end. Cells that are done are
-kept in `--out` and not run again. The summary goes to `--report`, with `.json`, `.md` and, for each
+kept in `--out` and not run again, nor are those that the summary has that will be replaced, if all
+that they depend on is the same. The summary goes to `--report`, with `.json`, `.md` and, for each
 network, `-NETWORK.png` behind the name. `--sweep` runs sigmaquant with other decisions instead
 (`quant.bench.sweep`), and draws nothing.
 
@@ -89,6 +90,7 @@ def main(
             workers=workers,
             cluster=cluster,
             seconds=60 * minutes or None,
+            earlier=files.with_name(f"{files.name}.json"),
             dry=dry,
             run=not report_only,
         )

@@ -2,9 +2,9 @@
 
 A record is a JSON file of its own, written when the cell is done; a cell whose key has a record is
 not run again. The key covers the options, the bits that are replayed, and the contents of the code
-of the search, weights, cost table and training images. Versions of Python and of packages are in
-the record, not in the key. Cells that come down to the same, such as two tools that give the same
-bits, share a record.
+that makes a record (`quant.bench.code`), weights, cost table and training images. Versions of
+Python and of packages are in the record, not in the key. Cells that come down to the same, such as
+two tools that give the same bits, share a record.
 """
 
 from __future__ import annotations
@@ -24,23 +24,12 @@ from typing import Any
 
 from quant.bench.catalogue import Kind, way
 from quant.bench.cells import Cell
+from quant.bench.code import ROOT, code
 from quant.bench.maps import FOLDER, bits_of, entries
 from quant.files import sha256, write_json
 from quant.models import WEIGHTS_FOLDER
 from quant.options import DEFAULT_TABLE, Options
 
-ROOT = Path(__file__).parent.parent.parent
-CODE = (
-    "quant/**/*.py",
-    "hw/config.py",
-    "hw/precision.py",
-    "hw/schedule.py",
-    "synth/table.py",
-    "synth/features.py",
-    "synth/costs/*.py",
-)
-"""Sources that a result may depend on; of `quant.bench` what measures, not what lists and draws."""
-MEASURES = ("order.py", "work.py")
 PACKAGES = ("numpy", "torch", "scipy", "safetensors", "pydantic")
 RECORD = "{slug}-{key}.json"
 
@@ -141,11 +130,10 @@ def digests(setup: Setup) -> dict[str, str]:
 
     images = ImageData(setup.data)
     _ = images.train
-    code = hashlib.sha256()
-    for path in sorted(path for pattern in CODE for path in ROOT.glob(pattern)):
-        if path.parent != Path(__file__).parent or path.name in MEASURES:
-            code.update(f"{path.relative_to(ROOT)} {sha256(path)}\n".encode())
-    return {"code": code.hexdigest(), "table": sha256(setup.table), **images.sha256}
+    known = hashlib.sha256()
+    for path in code():
+        known.update(f"{path.relative_to(ROOT)} {sha256(path)}\n".encode())
+    return {"code": known.hexdigest(), "table": sha256(setup.table), **images.sha256}
 
 
 def works(cells: list[Cell], setup: Setup) -> dict[Cell, Work]:
@@ -168,6 +156,7 @@ def works(cells: list[Cell], setup: Setup) -> dict[Cell, Work]:
 def _work(cell: Cell, setup: Setup, bits: dict[str, int] | None, inputs: Mapping[str, str]) -> Work:
     choice = way(cell.way)
     budget = 1.0 if bits is not None or cell.average_bits is None else cell.average_bits / 8
+    training: dict[str, Any] = {"qat_steps": setup.qat_steps} if cell.trains else {}
     options = Options(
         model=cell.model,
         max_drop=choice.max_drop,
@@ -177,9 +166,9 @@ def _work(cell: Cell, setup: Setup, bits: dict[str, int] | None, inputs: Mapping
         seed=cell.seed,
         data=setup.data,
         weights=setup.weights.get(cell.model),
-        qat_steps=setup.qat_steps,
         uniform=False,
         workers=0,
+        **training,
         **dict(choice.options),
     )
     places = {"data", "weights", "cost_table", "out"}
