@@ -17,11 +17,11 @@ search: ## Search the bits of every layer of a trained network (DATA=folder MODE
 	$(VENV) python -m quant.search $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 bench-search: ## All methods and other tools' maps, in docs/bench-search.json, .md and .png, hours (ARGS="--workers 16")
-	@.ci/setup bench $(if $(DATA)$(findstring --data,$(ARGS)),,data)
+	@.ci/setup quant $(if $(DATA)$(findstring --data,$(ARGS)),,data)
 	$(VENV) python -m quant.bench.search $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 bench-sweep: ## What the paper leaves open, one decision at a time, in docs/bench-sweep.json and .md, hours (ARGS="--workers 16")
-	@.ci/setup bench $(if $(DATA)$(findstring --data,$(ARGS)),,data)
+	@.ci/setup quant $(if $(DATA)$(findstring --data,$(ARGS)),,data)
 	$(VENV) python -m quant.bench.search --sweep $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: ## Run the tests, RTL benches included (ARGS="..." goes to pytest)

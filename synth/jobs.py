@@ -26,7 +26,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, Terminated
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from synth.closure import sources_sha256
+from hw.closure import sources_sha256
 
 CACHE = Path("build") / "synth"
 """Where commands keep finished jobs, below the working folder."""

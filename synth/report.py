@@ -119,15 +119,14 @@ def show(table: CostTable, console: Console) -> None:
 
 
 def _comparison(table: CostTable) -> Table:
-    """Lines of the comparison as columns: each ratio is to the baseline at its left."""
+    """Lines of the comparison as columns, each ratio at the right of the baseline it is to."""
     node = table.library.node_nm
     title = table.library.name if node is None else f"{table.library.name}, {node:g} nm"
     (_, *names), *lines = rows(table)
-    headers = [label.replace("-", " ") for label, *_ in lines]
-    for baseline in table.baselines:
-        ratio = f"ratio to {baseline}".replace("-", " ")
-        headers = [header.replace(ratio, "ratio") for header in headers]
-    comparison = figures(title, "", *headers)
+    headers = [table.array.label]
+    for baseline in table.baselines.values():
+        headers += [baseline.label, "ratio", "ratio on W8 weights"]
+    comparison = figures(title, "", *(header.replace("-", "-\n") for header in headers))
     for place, name in enumerate(names, start=1):
         comparison.add_row(name, *(line[place] for line in lines))
     return comparison

@@ -1,20 +1,29 @@
 """What a benchmark need not run again: cells of an earlier summary whose code is the same."""
 
+import json
+import pickle
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from hw.closure import sources
+from quant.bench import document as documents
 from quant.bench import work
-from quant.bench.code import ROOT, code
-from quant.bench.restore import restore
-from quant.bench.work import Setup, works
+from quant.bench.document import document, expanded
+from quant.bench.restore import restorable
+from quant.bench.work import SHOWS, Setup, works
 from quant.errors import QuantError
 from tests.bench_cells import cell, fill, run, setup_of
 
 torch.set_num_threads(1)
+
+LAYERS = ("conv", "fc")
 
 
 @pytest.fixture(scope="module")
@@ -28,79 +37,130 @@ def setup(folder: Path, tmp_path: Path) -> Setup:
 
 
 def test_a_summary_gives_back_all_that_it_was_made_of(
-    setup: Setup, capsys: pytest.CaptureFixture[str]
+    setup: Setup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = [cell("uniform 4", bits=None), cell("sigmaquant 1pt"), cell("order", bits=None)]
     cells.append(cell("by hand", trains=True))
-    _, document = run(cells, setup)
+    summary = setup.out / "report.json"
+    _, first = run(cells, setup)
     text = (setup.out / "report.md").read_text()
-    assert [c["machine"] for c in document["cells"]] == [0] * 4
+    records = setup.out / "cells"
 
-    shutil.rmtree(setup.out / "cells")
+    shutil.rmtree(records)
     capsys.readouterr()
-    status, again = run(cells, setup, earlier=setup.out / "report.json")
-    assert status == 0
-    assert capsys.readouterr().out.splitlines()[:2] == [
-        f"4 records taken from {setup.out / 'report.json'}",
+    assert run(cells, setup, earlier=summary, dry=True)[0] == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"4 records are taken from {summary}",
         "4 cells, 4 different, 0 to run",
     ]
-    assert again == document
-    assert (setup.out / "report.md").read_text() == text
+    assert not records.exists(), "only listed"
 
-    run(cells, setup, earlier=setup.out / "report.json")
+    status, again = run(cells, setup, earlier=summary)
+    assert status == 0
+    assert capsys.readouterr().out.splitlines()[1] == "4 cells, 4 different, 0 to run"
+    assert again == first
+    assert (setup.out / "report.md").read_text() == text
+    run(cells, setup, earlier=summary)
     assert capsys.readouterr().out.startswith("4 cells"), "what has a record is not taken again"
 
     # other training: only what trains has another key
-    (setup.out / "cells").rename(setup.out / "before")
-    other = replace(setup, qat_steps=6)
-    needed = works(cells, other)
-    assert restore(setup.out / "report.json", needed.values(), other) == 3
-    assert needed[cells[3]].known() is None
+    shutil.rmtree(records)
+    assert run(cells, replace(setup, qat_steps=6), earlier=summary, dry=True)[0] == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"3 records are taken from {summary}",
+        f"1 cells of {summary} were made by other code, options or data: they are not taken, and "
+        "not in the new summary until they have run (--report FILE keeps the old one)",
+        "4 cells, 4 different, 1 to run",
+        cells[3].name,
+    ]
+
+    # a cell whose figures do not agree with each other
+    first["cells"][0]["drop"] += 0.1
+    summary.write_text(json.dumps(first))
+    found = restorable(summary, works(cells, setup).values(), setup)
+    assert (len(found.records), found.lost) == (3, 1)
+
+    # summaries that keep more of a record than this one did: such cells run again
+    more = (*documents.VISITED, "bops")
+    monkeypatch.setattr(documents, "VISITED", more)
+    found = restorable(summary, works(cells, setup).values(), setup)
+    assert (len(found.records), found.lost) == (2, 2)
 
 
 def test_without_a_summary_there_is_nothing_to_take(setup: Setup) -> None:
-    needed = works([cell("auto")], setup).values()
-    assert restore(setup.out / "report.json", needed, setup) == 0
+    found = restorable(setup.out / "report.json", works([cell("auto")], setup).values(), setup)
+    assert (found.records, found.lost) == ({}, 0)
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["{", "[]", "{}", '{"cells": [1]}', '{"cells": [{"key": "KEY"}], "machines": []}'],
-)
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"cells": [1], "machines": []}'])
 def test_a_file_that_is_no_summary(setup: Setup, content: str) -> None:
-    needed = works([cell("auto")], setup)
     path = setup.out / "report.json"
     path.parent.mkdir()
-    path.write_text(content.replace("KEY", needed[cell("auto")].key))
+    path.write_text(content)
     with pytest.raises(QuantError) as caught:
-        restore(path, needed.values(), setup)
+        restorable(path, works([cell("auto")], setup).values(), setup)
     assert str(caught.value) == (
         f"{path}: must be a summary of this benchmark, as its cells are taken from there; delete "
         "it or name another with --report"
     )
 
 
-def test_a_key_covers_the_code_that_makes_a_record(
+def test_entries_become_the_records_they_were() -> None:
+    def made(machine: str, energy_pj: float | None, **more: Any) -> dict[str, Any]:
+        costs = {"size_bits": 100, "energy_pj": energy_pj, "latency_ns": 5.0}
+        return {
+            "cell": "a",
+            "key": "0123",
+            "seconds": 1.5,
+            "cpu_seconds": 1.0,
+            "machine": {"processor": machine},
+            "accuracy": {"float": 0.92, "searched": 0.9},
+            "validation_accuracy": {"searched": 0.91},
+            "average_bits": 2.5,
+            "cost": {"searched": costs},
+            "allocation": {"conv": 8, "fc": 2},
+            **more,
+        }
+
+    records = {
+        cell("uniform 4", bits=None): made("old", 10.0, measured_at="abc1234"),
+        cell("mct"): made("new", None),
+        cell("modelopt"): made("new", None),  # the same bits, so the same record
+    }
+    content = json.loads(json.dumps(document(records, 3, "make")))
+    assert [entry["machine"] for entry in content["cells"]] == [0, 1, 1]
+    assert "energy_pj" not in content["cells"][1]
+    back = [expanded(entry, content["machines"], LAYERS) for entry in content["cells"]]
+    assert [{**record, "cell": "a"} for record in back] == list(records.values())
+    again = document(dict(zip(records, back, strict=True)), 3, "make")
+    assert json.loads(json.dumps(again)) == content
+
+
+def test_a_key_covers_all_code_that_runs_in_a_cell(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = {str(path.relative_to(ROOT)) for path in code()}
-    assert {
-        "hw/schedule.py",  # cycles
-        "synth/costs/layer.py",  # energies
-        "quant/__init__.py",
-        "quant/qat.py",
-        "quant/ptq/gptq.py",
-        "quant/options.py",
-        "quant/run.py",
-        "quant/milp.py",  # imported within a function
-        "quant/bench/work.py",
-        "quant/bench/order.py",
-    } <= names
-    shows = ("hw/cli", "quant/console", "quant/plot", "quant/report", "quant/export", "quant/bench")
-    left = {name for name in names if name.startswith(shows)}
-    assert left == {f"quant/bench/{name}.py" for name in ("__init__", "order", "work")}
+    """Whatever a cell loads is of the key, or shows and chooses only."""
+    (job,) = works([cell("auto", trains=True)], setup).values()
+    script = (
+        "import pickle, sys; from quant.bench.work import do; "
+        "do(pickle.loads(sys.stdin.buffer.read())); print(*sys.modules)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], input=pickle.dumps(job), capture_output=True, check=True
+    )
+    ours = ("hw", "sim", "synth", "quant")
+    loaded = {name for name in ended.stdout.decode().split() if name.split(".")[0] in ours}
+    covered = sources("quant.bench.work", but=SHOWS)
+    extra = {name for name in loaded - set(covered) if not f"{name}.".startswith(_prefixes())}
+    assert extra == set()
+    assert {"quant.qat", "quant.ptq.gptq", "quant.milp", "synth.costs.layer", "quant"} <= loaded
+    assert {"quant.export", "quant.ptq.run", "hw.cli.tables"}.isdisjoint(covered)
+    assert all(path.is_file() for path in covered.values())
 
-    (before,) = works([cell("auto")], setup).values()
-    monkeypatch.setattr(work, "code", lambda: code()[1:])
-    (after,) = works([cell("auto")], setup).values()
-    assert before.key != after.key
+    monkeypatch.setattr(work, "sources_sha256", lambda module, *, but: "other")
+    (other,) = works([cell("auto", trains=True)], setup).values()
+    assert other.key != job.key
+
+
+def _prefixes() -> tuple[str, ...]:
+    return tuple(f"{name}." for name in SHOWS)

@@ -34,10 +34,10 @@ def figures(title: str, *columns: str) -> Table:
 
 
 def print_table(table: Table, console: Console | None = None) -> None:
-    """Print a table and a blank line; where it does not fit, rich would cut its figures short.
+    """Print a table and a blank line, its text as it is.
 
-    Here its headers break at spaces instead, and its columns move together; if that is not enough,
-    it is wider than the terminal.
+    Where it does not fit, rich would cut figures short. Here headers break at spaces instead, and
+    columns move together, for good; if that is not enough, it is wider than the terminal.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ def print_table(table: Table, console: Console | None = None) -> None:
         Where to; standard output by default.
     """
     console = console or Console()
-    if _width(table, console) > console.width:
+    plain = Console(file=console.file, width=console.width, markup=False, emoji=False)
+    if _width(table, plain) > plain.width:
         table.padding = 0
         for column in table.columns:
             column.header = str(column.header).replace(" ", "\n")
-        width = max(_width(table, console), console.width)
-        console = Console(file=console.file, width=width)
-    console.print(table)
-    console.print()
+        plain.width = max(_width(table, plain), plain.width)
+    plain.print(table)
+    plain.print()
 
 
 def _width(table: Table, console: Console) -> int:

@@ -31,7 +31,7 @@ def document(records: Records, wanted: int, command: str, **found: Any) -> dict[
         "cells_wanted": wanted,
         "cells_done": len(records),
         **found,
-        "cells": [_compact(cell, record, machines) for cell, record in records.items()],
+        "cells": [compact(cell, record, machines) for cell, record in records.items()],
     }
 
 
@@ -41,7 +41,7 @@ def write_document(content: Mapping[str, Any], text: str, report: Path) -> None:
     write_bytes(report.with_name(report.name + ".md"), text.encode())
 
 
-def _compact(cell: Cell, record: Record, machines: Sequence[Any]) -> dict[str, Any]:
+def compact(cell: Cell, record: Record, machines: Sequence[Any]) -> dict[str, Any]:
     """Return what is kept of a record; targets and visits where a drop was allowed."""
     head = {"cell": cell.name, **{name: record[name] for name in MEASURED if name in record}}
     head["machine"] = machines.index(record["machine"])
@@ -76,6 +76,11 @@ def expanded(entry: Record, machines: Sequence[Any], layers: Sequence[str]) -> d
         The document's.
     layers : sequence of str
         Of the cell's network, in order of execution.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, AttributeError
+        If the entry is of another form.
     """
     head = {name: entry[name] for name in ("cell", *MEASURED) if name in entry}
     head["machine"] = machines[entry["machine"]]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from quant.bench.cells import Cell
-from quant.bench.restore import restore
+from quant.bench.restore import restorable
 from quant.bench.schedule import Pace, run_all
 from quant.bench.work import Setup, Work, works
+from quant.files import write_json
 
 FAILED = 1
 UNFINISHED = 3
@@ -59,10 +60,13 @@ def bench(
     """
     began = time.monotonic()
     needed = works(list(dict.fromkeys([*cells, *whole])), setup)
-    if earlier is not None and (restored := restore(earlier, needed.values(), setup)):
-        print(f"{restored} records taken from {earlier}")
+    restored = set() if earlier is None else _restore(earlier, needed, setup, dry=dry)
     different = {needed[cell].key: needed[cell] for cell in reversed(cells)}
-    waiting = [work for work in reversed(different.values()) if work.known() is None]
+    waiting = [
+        work
+        for work in reversed(different.values())
+        if work.key not in restored and work.known() is None
+    ]
     print(f"{len(cells)} cells, {len(different)} different, {len(waiting)} to run", flush=True)
     if dry:
         for work in waiting:
@@ -82,6 +86,23 @@ def bench(
         flush=True,
     )
     return FAILED if failed else (UNFINISHED if left else 0)
+
+
+def _restore(earlier: Path, needed: Mapping[Cell, Work], setup: Setup, *, dry: bool) -> set[str]:
+    """Take over what an earlier summary has, and say so; returns the keys."""
+    found = restorable(earlier, needed.values(), setup)
+    if found.records:
+        print(f"{len(found.records)} records are taken from {earlier}")
+    if found.lost:
+        print(
+            f"{found.lost} cells of {earlier} were made by other code, options or data: they are "
+            "not taken, and not in the new summary until they have run (--report FILE keeps the "
+            "old one)"
+        )
+    if not dry:
+        for path, record in found.records.values():
+            write_json(path, record)
+    return set(found.records)
 
 
 class _Log:

@@ -59,10 +59,16 @@ def main(
         float, typer.Option(help="start no cell that would end later; 0: no limit")
     ] = 0.0,
     out: Annotated[
-        Path, typer.Option(help="folder of the cells' records, of the sweep's, too")
+        Path,
+        typer.Option(
+            help="folder of the cells' records, of the sweep's, too, and of the summary's"
+        ),
     ] = Path("runs/bench-search"),
     report: Annotated[
-        Path | None, typer.Option(help="summary, without suffix; docs/bench-search or bench-sweep")
+        Path | None,
+        typer.Option(
+            help="summary, without suffix; what it has need not run; docs/bench-search, -sweep"
+        ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
     cost_table: Annotated[Path, typer.Option(help="costs of the array")] = DEFAULT_TABLE,

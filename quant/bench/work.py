@@ -2,7 +2,7 @@
 
 A record is a JSON file of its own, written when the cell is done; a cell whose key has a record is
 not run again. The key covers the options, the bits that are replayed, and the contents of the code
-that makes a record (`quant.bench.code`), weights, cost table and training images. Versions of
+that makes a record, weights, cost table and training images. Versions of
 Python and of packages are in the record, not in the key. Cells that come down to the same, such as
 two tools that give the same bits, share a record.
 """
@@ -22,14 +22,27 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from hw.closure import sources_sha256
 from quant.bench.catalogue import Kind, way
 from quant.bench.cells import Cell
-from quant.bench.code import ROOT, code
 from quant.bench.maps import FOLDER, bits_of, entries
 from quant.files import sha256, write_json
 from quant.models import WEIGHTS_FOLDER
 from quant.options import DEFAULT_TABLE, Options
 
+SHOWS = (
+    "hw.cli",
+    "hw.closure",
+    "quant.console",
+    "quant.plot",
+    "quant.progress",
+    "quant.report",
+    "quant.bench.catalogue",
+    "quant.bench.cells",
+    "quant.bench.maps",
+)
+"""Modules and packages that show a result, or choose the options and bits that are in a cell's key;
+they change no record."""
 PACKAGES = ("numpy", "torch", "scipy", "safetensors", "pydantic")
 RECORD = "{slug}-{key}.json"
 
@@ -130,10 +143,8 @@ def digests(setup: Setup) -> dict[str, str]:
 
     images = ImageData(setup.data)
     _ = images.train
-    known = hashlib.sha256()
-    for path in code():
-        known.update(f"{path.relative_to(ROOT)} {sha256(path)}\n".encode())
-    return {"code": known.hexdigest(), "table": sha256(setup.table), **images.sha256}
+    code = sources_sha256(__name__, but=SHOWS)
+    return {"code": code, "table": sha256(setup.table), **images.sha256}
 
 
 def works(cells: list[Cell], setup: Setup) -> dict[Cell, Work]:

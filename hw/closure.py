@@ -9,23 +9,42 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-OURS = ("hw", "sim", "synth")
+OURS = ("hw", "sim", "synth", "quant")
 
 
 @cache
-def sources_sha256(module: str) -> str:
-    """Hash of a module and of all modules of ours that it imports, directly or not."""
-    found: dict[str, bytes] = {}
+def sources_sha256(module: str, *, but: tuple[str, ...] = ()) -> str:
+    """Hash of a module and of all modules of ours that it imports, directly or not.
+
+    Parameters
+    ----------
+    module : str
+        Its name.
+    but : tuple of str
+        Modules and packages that count for nothing, nor what only they import.
+    """
+    texts = [
+        name.encode() + b"\0" + path.read_bytes()
+        for name, path in sorted(sources(module, but=but).items())
+    ]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+
+
+def sources(module: str, *, but: tuple[str, ...] = ()) -> dict[str, Path]:
+    """Return the files by module; imports within functions and packages above count, too."""
+    found: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        path = _path(name)
-        if name in found or path is None:
+        if name in found or any(f"{name}.".startswith(f"{one}.") for one in but):
             continue
-        found[name] = path.read_bytes()
-        waiting += _imports(found[name])
-    texts = [name.encode() + b"\0" + text for name, text in sorted(found.items())]
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+        path = _path(name)
+        if path is None:
+            continue
+        found[name] = path
+        waiting += _imports(path.read_bytes())
+        waiting += [name.rpartition(".")[0]]
+    return found
 
 
 def _path(module: str) -> Path | None:
