@@ -1,8 +1,9 @@
 """Scales of weights in QAT, min-max against learned: `python -m quant.bench_qat`.
 
-Every network at one uniform precision, trained as a search trains its uniform rows, for each seed:
-with min-max scales, and with learned ones at each learning rate. Validation accuracies go into a
-JSON file after every run; a second call goes on where the first was stopped. Ours.
+Every network at one uniform precision, trained as a search with `--rounding nearest` trains its
+uniform rows, for each seed: with min-max scales, and with learned ones at each learning rate.
+Validation accuracies go into a JSON file after every run; a second call goes on where the first was
+stopped. Ours.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hw.precision import WeightMode
 from quant.data import default_folder
 from quant.errors import QuantError
 from quant.files import write_json
+from quant.rounding import Rounding
 from quant.scales import Scales
 
 OUT = Path("docs/qat-scales.json")
@@ -85,7 +87,12 @@ def main(
         for case in todo:
             if any(case.items() <= run.items() for run in document["runs"]):
                 continue
-            source = Source(model=case["model"], weights=None, data=data or default_folder())
+            source = Source(
+                model=case["model"],
+                weights=None,
+                data=data or default_folder(),
+                rounding=Rounding.NEAREST,
+            )
             rate = {} if case["scale_lr"] is None else {"scale_lr": case["scale_lr"]}
             settings = QatSettings(
                 steps=steps, seed=case["seed"], scales=Scales(case["scales"]), **rate
