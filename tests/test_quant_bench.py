@@ -20,29 +20,19 @@ from quant.bench.work import Setup, Work, works
 from quant.errors import QuantError
 from quant.jobs import InProcess
 from quant.workbench import Source, Workbench
-from tests.bench_cells import cell, fill, run, setup_of
+from tests.bench_cells import cell, run
 
 torch.set_num_threads(1)
 
 LAYERS = 10
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill(tmp_path_factory.mktemp("bench"))
-
-
-@pytest.fixture
-def setup(folder: Path, tmp_path: Path) -> Setup:
-    return setup_of(folder, tmp_path / "out")
-
-
 def test_cells_run_once_and_a_second_command_reads_them(
-    setup: Setup, capsys: pytest.CaptureFixture[str]
+    bench_setup: Setup, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cells = [cell("uniform 4", bits=None, seed=seed) for seed in (0, 1)]
     cells += [cell("milp kl"), cell("by hand", trains=True)]
-    status, document = run(cells, setup)
+    status, document = run(cells, bench_setup)
     assert status == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "4 cells, 4 different, 4 to run"
@@ -53,16 +43,16 @@ def test_cells_run_once_and_a_second_command_reads_them(
     assert by_way["uniform 4"]["average_bits"] == {"mean": 4.0, "spread": 0.0}
     assert by_way["milp kl"]["average_bits"]["mean"] <= 2.5
     assert by_way["by hand"]["trains"] is True
-    assert sorted(p.name for p in setup.out.iterdir()) == [
+    assert sorted(p.name for p in bench_setup.out.iterdir()) == [
         "cells",
         "report-resnet8.png",
         "report.json",
         "report.md",
         "running",
     ]
-    assert list((setup.out / "running").iterdir()) == []
+    assert list((bench_setup.out / "running").iterdir()) == []
     # the record of the search: no uniform allocations, test images read
-    known = works(cells, setup)[cells[2]].known()
+    known = works(cells, bench_setup)[cells[2]].known()
     assert known is not None
     assert known["accuracy"]["uniform"] == {}
     assert known["targets"] == {"max_drop": 0.0, "max_size": 2.5 / 8}
@@ -71,44 +61,44 @@ def test_cells_run_once_and_a_second_command_reads_them(
     assert listed["accuracy"] == known["accuracy"]["searched"]
     assert listed["bits"] == " ".join(str(bits) for bits in known["allocation"].values())
 
-    status, again = run(cells, setup)
+    status, again = run(cells, bench_setup)
     assert status == 0
     assert capsys.readouterr().out.splitlines()[0] == "4 cells, 4 different, 0 to run"
     assert again["cells"] == document["cells"]
 
 
-def test_changed_steps_run_a_cell_anew(setup: Setup) -> None:
-    (first,) = works([cell("auto", trains=True)], setup).values()
-    other = replace(setup, qat_steps=6)
+def test_changed_steps_run_a_cell_anew(bench_setup: Setup) -> None:
+    (first,) = works([cell("auto", trains=True)], bench_setup).values()
+    other = replace(bench_setup, qat_steps=6)
     (second,) = works([cell("auto", trains=True)], other).values()
     assert first.key != second.key
-    same = replace(setup, out=setup.out / "b")
+    same = replace(bench_setup, out=bench_setup.out / "b")
     assert works([cell("auto", trains=True)], same)[cell("auto", trains=True)].key == first.key
 
 
-def test_two_tools_with_the_same_bits_share_a_record(setup: Setup, tmp_path: Path) -> None:
-    sizes = setup.sizes("resnet8")
+def test_two_tools_with_the_same_bits_share_a_record(bench_setup: Setup, tmp_path: Path) -> None:
+    sizes = bench_setup.sizes("resnet8")
     entry = {"model": "resnet8", "average_bits": 4.0, "seed": 0, "bits": dict.fromkeys(sizes, 4)}
     maps = tmp_path / "maps"
     maps.mkdir()
     for name in ("mct", "modelopt"):
         (maps / f"{name}.json").write_text(json.dumps({"maps": [{**entry, "name": name}]}))
-    setup = replace(setup, maps=maps)
+    bench_setup = replace(bench_setup, maps=maps)
     cells = [cell("mct", bits=4.0), cell("modelopt", bits=4.0), cell("uniform 4", bits=None)]
-    assert len({work.key for work in works(cells, setup).values()}) == 1
-    status, document = run(cells, setup)
+    assert len({work.key for work in works(cells, bench_setup).values()}) == 1
+    status, document = run(cells, bench_setup)
     assert status == 0
-    assert len(list((setup.out / "cells").iterdir())) == 1
+    assert len(list((bench_setup.out / "cells").iterdir())) == 1
     assert len({row["accuracy"]["mean"] for row in document["summary"]}) == 1
     assert [c["cell"] for c in document["cells"]] == [c.name for c in cells]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_failed_cell_is_reported_and_the_others_are_kept(
-    workers: int, setup: Setup, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    workers: int, bench_setup: Setup, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cells = [cell("uniform 2", bits=None), cell("uniform 4", bits=None)]
-    before, after = works(cells, setup).values()
+    before, after = works(cells, bench_setup).values()
     missing = before.options.model_copy(update={"weights": tmp_path / "none"})
     broken = replace(before, options=missing)
     told: list[tuple[str, str]] = []
@@ -125,14 +115,14 @@ def test_a_failed_cell_is_reported_and_the_others_are_kept(
     assert broken.known() is None
     assert after.known() is not None
     # the whole command runs what is missing, once it can
-    status, document = run(cells, setup)
+    status, document = run(cells, bench_setup)
     assert status == 0
     assert capsys.readouterr().out.splitlines()[0] == "2 cells, 2 different, 1 to run"
     assert document["cells_done"] == 2
 
 
 def test_a_cell_that_a_cluster_dropped_is_reported_and_the_others_run(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
+    bench_setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Dropping(InProcess):
         def submit(self, function: Any, *args: Any) -> Future[Any]:
@@ -146,7 +136,7 @@ def test_a_cell_that_a_cluster_dropped_is_reported_and_the_others_run(
 
     monkeypatch.setattr(schedule, "jobs_of", lambda workers, cluster: Dropping())
     monkeypatch.setattr(schedule, "do", lambda work: {"seconds": 1.0})
-    needed = works([cell("uniform 2", bits=None), cell("uniform 4", bits=None)], setup)
+    needed = works([cell("uniform 2", bits=None), cell("uniform 4", bits=None)], bench_setup)
     told: dict[str, str] = {}
     left = schedule.run_all(
         list(needed.values()),
@@ -160,20 +150,20 @@ def test_a_cell_that_a_cluster_dropped_is_reported_and_the_others_run(
 
 
 def test_a_failed_cell_makes_the_exit_status_1(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bench_setup: Setup, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(work: Work) -> dict[str, Any]:
         raise RuntimeError("out of\nmemory")
 
     monkeypatch.setattr(schedule, "do", fail)
-    status, document = run([cell("uniform 2", bits=None)], setup)
+    status, document = run([cell("uniform 2", bits=None)], bench_setup)
     assert status == 1
     assert document["cells_done"] == 0
     assert "uniform 2/-/seed0: FAILED, RuntimeError: out of memory; see " in capsys.readouterr().out
 
 
 def test_no_cell_starts_that_would_end_after_the_deadline(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
+    bench_setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
@@ -185,7 +175,7 @@ def test_no_cell_starts_that_would_end_after_the_deadline(
 
     monkeypatch.setattr(schedule, "do", do)
     cells = [cell("uniform 2", bits=None, seed=seed) for seed in (0, 1, 2)]
-    needed = list(works(cells, setup).values())
+    needed = list(works(cells, bench_setup).values())
     told: list[str] = []
     left = schedule.run_all(
         needed,
@@ -197,8 +187,8 @@ def test_no_cell_starts_that_would_end_after_the_deadline(
     assert told == [c.name for c in cells[:2]]
 
 
-def test_the_order_of_layers_is_measured(setup: Setup) -> None:
-    status, document = run([cell("order", bits=None)], setup)
+def test_the_order_of_layers_is_measured(bench_setup: Setup) -> None:
+    status, document = run([cell("order", bits=None)], bench_setup)
     assert status == 0
     order = document["cells"][0]["order"]
     assert list(order["loss"]) == ["2", "4"]
@@ -253,9 +243,11 @@ def test_the_committed_maps_keep_their_sizes_and_name_our_layers() -> None:
             assert {*entry["bits"].values()} <= {2, 4, 8}
 
 
-def test_a_folded_network_without_norms_gives_the_same_logits(setup: Setup, folder: Path) -> None:
-    weights = folder / "weights.safetensors"
-    found = Workbench(Source(model="resnet8", weights=weights, data=folder))
+def test_a_folded_network_without_norms_gives_the_same_logits(
+    bench_setup: Setup, bench_folder: Path
+) -> None:
+    weights = bench_folder / "weights.safetensors"
+    found = Workbench(Source(model="resnet8", weights=weights, data=bench_folder))
     images = torch.rand(4, 1, 8, 8)
     with torch.no_grad():
         difference = without_norms(found)(images) - found.teacher(images)

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,53 +18,43 @@ from quant.bench.document import document, expanded
 from quant.bench.restore import restorable
 from quant.bench.work import SHOWS, Setup, works
 from quant.errors import QuantError
-from tests.bench_cells import cell, fill, run, setup_of
+from tests.bench_cells import cell, run
 
 torch.set_num_threads(1)
 
 LAYERS = ("conv", "fc")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill(tmp_path_factory.mktemp("bench"))
-
-
-@pytest.fixture
-def setup(folder: Path, tmp_path: Path) -> Setup:
-    return setup_of(folder, tmp_path / "out")
-
-
 def test_a_summary_gives_back_all_that_it_was_made_of(
-    setup: Setup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bench_setup: Setup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = [cell("uniform 4", bits=None), cell("sigmaquant 1pt"), cell("order", bits=None)]
     cells.append(cell("by hand", trains=True))
-    summary = setup.out / "report.json"
-    _, first = run(cells, setup)
-    text = (setup.out / "report.md").read_text()
-    records = setup.out / "cells"
+    summary = bench_setup.out / "report.json"
+    _, first = run(cells, bench_setup)
+    text = (bench_setup.out / "report.md").read_text()
+    records = bench_setup.out / "cells"
 
     shutil.rmtree(records)
     capsys.readouterr()
-    assert run(cells, setup, earlier=summary, dry=True)[0] == 0
+    assert run(cells, bench_setup, earlier=summary, dry=True)[0] == 0
     assert capsys.readouterr().out.splitlines() == [
         f"4 records are taken from {summary}",
         "4 cells, 4 different, 0 to run",
     ]
     assert not records.exists(), "only listed"
 
-    status, again = run(cells, setup, earlier=summary)
+    status, again = run(cells, bench_setup, earlier=summary)
     assert status == 0
     assert capsys.readouterr().out.splitlines()[1] == "4 cells, 4 different, 0 to run"
     assert again == first
-    assert (setup.out / "report.md").read_text() == text
-    run(cells, setup, earlier=summary)
+    assert (bench_setup.out / "report.md").read_text() == text
+    run(cells, bench_setup, earlier=summary)
     assert capsys.readouterr().out.startswith("4 cells"), "what has a record is not taken again"
 
     # other training: only what trains has another key
     shutil.rmtree(records)
-    assert run(cells, replace(setup, qat_steps=6), earlier=summary, dry=True)[0] == 0
+    assert run(cells, replace(bench_setup, qat_steps=6), earlier=summary, dry=True)[0] == 0
     assert capsys.readouterr().out.splitlines() == [
         f"3 records are taken from {summary}",
         f"1 cells of {summary} were made by other code, options or data: they are not taken, and "
@@ -77,28 +66,30 @@ def test_a_summary_gives_back_all_that_it_was_made_of(
     # a cell whose figures do not agree with each other
     first["cells"][0]["drop"] += 0.1
     summary.write_text(json.dumps(first))
-    found = restorable(summary, works(cells, setup).values(), setup)
+    found = restorable(summary, works(cells, bench_setup).values(), bench_setup)
     assert (len(found.records), found.lost) == (3, 1)
 
     # summaries that keep more of a record than this one did: such cells run again
     more = (*documents.VISITED, "bops")
     monkeypatch.setattr(documents, "VISITED", more)
-    found = restorable(summary, works(cells, setup).values(), setup)
+    found = restorable(summary, works(cells, bench_setup).values(), bench_setup)
     assert (len(found.records), found.lost) == (2, 2)
 
 
-def test_without_a_summary_there_is_nothing_to_take(setup: Setup) -> None:
-    found = restorable(setup.out / "report.json", works([cell("auto")], setup).values(), setup)
+def test_without_a_summary_there_is_nothing_to_take(bench_setup: Setup) -> None:
+    found = restorable(
+        bench_setup.out / "report.json", works([cell("auto")], bench_setup).values(), bench_setup
+    )
     assert (found.records, found.lost) == ({}, 0)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"cells": [1], "machines": []}'])
-def test_a_file_that_is_no_summary(setup: Setup, content: str) -> None:
-    path = setup.out / "report.json"
+def test_a_file_that_is_no_summary(bench_setup: Setup, content: str) -> None:
+    path = bench_setup.out / "report.json"
     path.parent.mkdir()
     path.write_text(content)
     with pytest.raises(QuantError) as caught:
-        restorable(path, works([cell("auto")], setup).values(), setup)
+        restorable(path, works([cell("auto")], bench_setup).values(), bench_setup)
     assert str(caught.value) == (
         f"{path}: must be a summary of this benchmark, as its cells are taken from there; delete "
         "it or name another with --report"
@@ -137,10 +128,10 @@ def test_entries_become_the_records_they_were() -> None:
 
 
 def test_a_key_covers_all_code_that_runs_in_a_cell(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
+    bench_setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a cell loads is of the key, or shows and chooses only."""
-    (job,) = works([cell("auto", trains=True)], setup).values()
+    (job,) = works([cell("auto", trains=True)], bench_setup).values()
     script = (
         "import pickle, sys; from quant.bench.work import do; "
         "do(pickle.loads(sys.stdin.buffer.read())); print(*sys.modules)"
@@ -158,7 +149,7 @@ def test_a_key_covers_all_code_that_runs_in_a_cell(
     assert all(path.is_file() for path in covered.values())
 
     monkeypatch.setattr(work, "sources_sha256", lambda module, *, but: "other")
-    (other,) = works([cell("auto", trains=True)], setup).values()
+    (other,) = works([cell("auto", trains=True)], bench_setup).values()
     assert other.key != job.key
 
 

@@ -11,7 +11,7 @@ from quant.bench.cells import Cell
 from quant.bench.document import document
 from quant.bench.plot import plot
 from quant.bench.report import markdown
-from quant.bench.summary import against, mended, phases, summarise, taus, verdict
+from quant.bench.summary import against, mended, overall, phases, summarise, taus, verdict
 from quant.bench.within import within_a_point
 from tests.bench_cells import cell
 
@@ -68,6 +68,22 @@ def test_ours_is_compared_seed_by_seed_within_the_same_budget() -> None:
         "win",
         "loss",
     ]
+
+
+def test_places_of_a_way_are_counted_by_training() -> None:
+    records: dict[Cell, dict[str, Any]] = {}
+    for bits, accuracy, energy_pj in ((2.1, 0.9, 20.0), (2.5, 0.93, 10.0), (3.0, 0.8, 5.0)):
+        records[cell("auto", bits=bits)] = record(0.9)
+        records[cell("mct", bits=bits)] = record(accuracy, energy_pj=energy_pj)
+    for way, unknown in (("auto", 10.0), ("greedy", None)):
+        records[cell(way, trains=True)] = record(0.9, energy_pj=unknown)
+    untrained, trained = overall(against(records))
+    assert (untrained["way"], untrained["trains"], untrained["places"]) == ("mct", False, 3)
+    assert [untrained[kind] for kind in ("win", "tie", "loss")] == [1, 1, 1]
+    assert untrained["gain"] == pytest.approx({"least": -0.03, "most": 0.1})
+    assert untrained["energy"] == pytest.approx({"least": 0.5, "most": 2.0, "mean": 3.5 / 3})
+    assert (trained["way"], trained["trains"], trained["energy"]) == ("greedy", True, None)
+    assert overall([]) == []
 
 
 def test_kendalls_tau_by_hand() -> None:
@@ -172,6 +188,7 @@ def test_tables_of_a_whole_document_show_what_is_bold() -> None:
             "cells": [{"cell": "a"}, {"cell": "b", "measured_at": "abc1234"}],
             "summary": summarise(records),
             "against": against(records),
+            "overall": overall(against(records)),
             "taus": [],
             "phases": [row],
             "mended": mended([row]),
@@ -201,6 +218,7 @@ def test_tables_of_a_whole_document_show_what_is_bold() -> None:
     assert "| QAT | 3 | 3 | 2 | 2 | 0.95 (0.90 to 1.00) | 10 | 20 |" in text
     assert "| PTQ | 1 | 1 | 0 | 0 |  | 1 | 2 |" in text
     assert "| mct |  | **+10.00**, 0.50 |  |  |" in text
+    assert "| mct, PTQ | 1 | 1 | 0 | 0 | +10.00 to +10.00 | 0.50 to 0.50 (0.50) |" in text
 
 
 def test_each_way_has_a_line_of_its_own_and_is_in_the_legend(

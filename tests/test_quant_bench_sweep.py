@@ -1,7 +1,6 @@
 """The sweep of what the paper leaves open."""
 
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,22 +12,12 @@ from quant.bench.document import VISITED
 from quant.bench.sweep import rows_of, sweep_cells, write_sweep
 from quant.bench.work import Setup, works
 from quant.decisions import Decisions
-from tests.bench_cells import cell, fill, run, setup_of
+from tests.bench_cells import cell, run
 
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill(tmp_path_factory.mktemp("bench"))
-
-
-@pytest.fixture
-def setup(folder: Path, tmp_path: Path) -> Setup:
-    return setup_of(folder, tmp_path / "out")
-
-
-def test_a_sweep_changes_one_decision_at_a_time(setup: Setup) -> None:
+def test_a_sweep_changes_one_decision_at_a_time(bench_setup: Setup) -> None:
     options = [dict(choice.options) for choice in SWEEP]
     assert {one["method"] for one in options} == {"sigmaquant"}
     plain = Decisions()
@@ -54,11 +43,11 @@ def test_a_sweep_changes_one_decision_at_a_time(setup: Setup) -> None:
 
     few = [c for c in sweep_cells() if c.name.startswith("resnet8/qat/default/3/seed0")]
     few += [c for c in sweep_cells() if c.name.startswith("resnet8/qat/layers_per_step=4/3/seed0")]
-    status, document = run(few, setup, write=write_sweep)
+    status, document = run(few, bench_setup, write=write_sweep)
     assert status == 0
     assert [row["way"] for row in document["rows"]] == ["default", "layers_per_step=4"]
     assert document["rows"][0]["gain"] == {"mean": 0.0, "spread": None}
-    found = works(few, setup)
+    found = works(few, bench_setup)
     known = found[few[0]].known()
     assert known is not None
     listed = document["cells"][0]
@@ -72,7 +61,7 @@ def test_a_sweep_changes_one_decision_at_a_time(setup: Setup) -> None:
         2,
         4,
     ]
-    lines = (setup.out / "report.md").read_text().splitlines()
+    lines = (bench_setup.out / "report.md").read_text().splitlines()
     assert lines[4].startswith("|  | resnet8: top-1 % | resnet8: mean bits |")
     assert lines[7].startswith("| layers_per_step=4 | ")
 

@@ -37,6 +37,8 @@ def markdown(document: Mapping[str, Any]) -> str:
                 f"{OURS} minus the other, points (bold beyond {100 * NOISE:g}), and its array "
                 f"energy over the other's:\n\n{_compared(compared)}"
             )
+    if document["overall"]:
+        parts.append(f"## Over all places\n\n{_OVERALL}\n\n{_overall(document['overall'])}")
     if document["within_a_point"]:
         parts.append(f"## Within a point\n\n{_WITHIN}\n\n{_within(document['within_a_point'])}")
     if document["taus"]:
@@ -50,6 +52,11 @@ _WAYS = (
     "Budgets are mean bits of a weight. All ways end in the same backend; `mct`, `modelopt` and "
     "`by hand` are maps that it replays (Sony MCT, NVIDIA ModelOpt, and what one would write down "
     "for Brevitas)."
+)
+
+_OVERALL = (
+    f"{OURS} beside every other way with a budget, over networks and budgets: means over seeds of its accuracy "
+    "minus the other's, points, and of its array energy over the other's."
 )
 
 _WITHIN = (
@@ -103,6 +110,23 @@ def _compared(rows: Rows) -> str:
         return text if row["energy"] is None else f"{text}, {row['energy']['mean']:.2f}"
 
     return _by_budget(rows, "points, energy", shown)
+
+
+def _overall(rows: Rows) -> str:
+    lines = [["", "places", "win", "tie", "loss", "accuracy", "energy (mean)"]]
+    for row in rows:
+        gain, energy = row["gain"], row["energy"]
+        lines.append(
+            [
+                f"{row['way']}, {'QAT' if row['trains'] else 'PTQ'}",
+                *(str(row[name]) for name in ("places", "win", "tie", "loss")),
+                f"{100 * gain['least']:+.2f} to {100 * gain['most']:+.2f}",
+                f"{energy['least']:.2f} to {energy['most']:.2f} ({energy['mean']:.2f})"
+                if energy
+                else _MISSING,
+            ]
+        )
+    return table(lines)
 
 
 def _by_budget(rows: Rows, title: str, shown: Any) -> str:

@@ -31,7 +31,7 @@ from quant.bench.document import document, write_document
 from quant.bench.maps import entries
 from quant.bench.report import markdown
 from quant.bench.runner import bench
-from quant.bench.summary import against, mended, phases, summarise, taus
+from quant.bench.summary import against, mended, overall, phases, summarise, taus
 from quant.bench.sweep import sweep_cells, write_sweep
 from quant.bench.within import within_a_point
 from quant.bench.work import Setup
@@ -114,13 +114,14 @@ def write_summary(records: dict[Cell, Record], wanted: int, *, report: Path, com
     """Write bench-search.json, .md and the pictures; returns what was written."""
     from quant.bench.plot import plot
 
-    found = phases(records)
+    found, rivals = phases(records), against(records)
     content = document(
         records,
         wanted,
         command,
         summary=summarise(records),
-        against=against(records),
+        against=rivals,
+        overall=overall(rivals),
         taus=taus(records),
         phases=found,
         mended=mended(found),

@@ -116,6 +116,43 @@ def against(records: Records, ours: str = OURS) -> list[dict[str, Any]]:
     ]
 
 
+def overall(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Put together what `against` found of every way over networks and budgets, by training.
+
+    Returns
+    -------
+    list of dict
+        Places (network and budget), how many are won, tied and lost; least and most of the mean
+        gains; least, most and mean of the energy ratios, None where none is known.
+    """
+    groups: dict[tuple[str, bool], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["way"], row["trains"]), []).append(row)
+    found = []
+    for (name, trains), members in sorted(groups.items(), key=_way_and_training):
+        gains = [row["gain"]["mean"] for row in members]
+        ratios = [row["energy"]["mean"] for row in members if row["energy"] is not None]
+        verdicts = [row["verdict"] for row in members]
+        found.append(
+            {
+                "way": name,
+                "trains": trains,
+                "places": len(members),
+                **{kind: verdicts.count(kind) for kind in ("win", "tie", "loss")},
+                "gain": {"least": min(gains), "most": max(gains)},
+                "energy": {"least": min(ratios), "most": max(ratios), "mean": mean(ratios)}
+                if ratios
+                else None,
+            }
+        )
+    return found
+
+
+def _way_and_training(item: tuple[tuple[str, bool], Any]) -> tuple[int, bool]:
+    name, trains = item[0]
+    return WAYS.index(way(name)), trains
+
+
 def _rival(cell: Cell, other: Cell, ours: str) -> bool:
     same = (cell.model, cell.trains, cell.average_bits, cell.seed)
     return cell.way == ours and same == (
