@@ -55,8 +55,8 @@ _WAYS = (
 )
 
 _OVERALL = (
-    f"{OURS} beside every other way with a budget, over networks and budgets: means over seeds of its accuracy "
-    "minus the other's, points, and of its array energy over the other's."
+    f"{OURS} beside every other way with a budget, over networks and budgets: means over seeds of "
+    "its accuracy minus the other's, points, and of its array energy over the other's."
 )
 
 _WITHIN = (
