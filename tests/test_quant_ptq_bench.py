@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from hw.closure import sources
 from quant.errors import QuantError
-from quant.journal import Journal
+from quant.journal import Entry, Journal
 from quant.ptq.bench import __main__ as command
 from quant.ptq.bench import about, measure, networks, networks_report
 from quant.ptq.bench.layers import Case, LayerData
@@ -18,6 +19,7 @@ from quant.ptq.bench.measure import FAST, measured
 from quant.ptq.bench.report import NAMES, markdown, targets
 from quant.ptq.grid import IntegerRange, WeightGrid
 from quant.ptq.obq import obq
+from quant.ptq.recipe import Recipe
 
 torch.set_num_threads(1)
 
@@ -126,19 +128,70 @@ def test_obq_is_whole_up_to_ten_minutes_by_default() -> None:
     assert default == 10.0
 
 
-def test_the_digest_of_code_tells_contents_and_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_cells_are_known_by_the_code_that_measures_not_by_what_shows_it() -> None:
+    measuring = sources(command.MODULE, but=about.SHOWS)
+    assert {command.MODULE, "quant.ptq.bench.measure", "quant.ptq.obq"} <= set(measuring)
+    shown = ("quant.ptq.bench.report", "quant.ptq.bench.about", "hw.cli.command")
+    assert not set(shown) & set(measuring)
+    assert set(shown) <= set(sources(command.MODULE))
+    assert about.code_sha256(command.MODULE) != about.code_sha256(networks.MODULE)
+    assert about.about(command.MODULE, ["--only", "a b"])["command"] == (
+        "OMP_NUM_THREADS=1 python -m quant.ptq.bench --only 'a b'"
+    )
+
+
+class Measured:
+    """Stands for networks that are quantised at once."""
+
+    data = Path("images")
+
+    def cell(self, model: str, seed: int, bits: int, recipe: Recipe) -> Entry:
+        """Return an accuracy."""
+        return Entry(values={"accuracy": 0.5, "seconds": 1.0, "solving_seconds": 1.0})
+
+
+@pytest.fixture
+def other_tools(tmp_path: Path) -> Path:
+    """An interpreter that answers for every width asked, and notes which script ran."""
+    python = tmp_path / "python"
+    python.write_text(
+        f"""#!/bin/sh
+echo "$2 $4" >> {tmp_path / "ran"}
+shift 6
+for bits; do echo "{{\\"bits\\": $bits, \\"accuracy\\": 0.25, \\"seconds\\": 1.0}}"; done
+"""
+    )
+    python.chmod(0o755)
+    return python
+
+
+def test_cells_of_a_tool_are_kept_and_known_by_its_own_script(
+    tmp_path: Path, other_tools: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(about, "QUANT", tmp_path)
-    for name in ("a.py", "b.py"):
-        (tmp_path / name).write_text("x = 1\n")
-    files = [tmp_path / "a.py", tmp_path / "b.py"]
-    found = about.code_sha256(files)
-    assert about.code_sha256(reversed(files)) == found
-    files[1].write_text("x = 2\n")
-    assert about.code_sha256(files) != found
-    files[1].write_text("x = 1\n")
-    assert about.code_sha256([files[0], files[1].rename(tmp_path / "c.py")]) != found
+    journal = Journal(tmp_path / "kept")
+
+    def cells(peers: Path | None) -> list[dict[str, Any]]:
+        found = networks.measured(Measured(), journal, peers=peers, models=["dscnn"])  # type: ignore[arg-type]
+        return [cell for cell in found if cell["method"] in networks.PEERS]
+
+    def ran() -> list[str]:
+        return (tmp_path / "ran").read_text().splitlines()
+
+    first = cells(other_tools)
+    assert {(cell["method"], cell["accuracy"]) for cell in first} == {
+        ("brevitas", 0.25),
+        ("onnxruntime", 0.25),
+    }
+    assert networks.left_out(first, ["dscnn"]) == []
+    scripts = [module for module, _ in networks.PEERS.values()]
+    assert ran() == [f"{module} {seed}" for seed in networks.SEEDS for module in scripts]
+    assert cells(None) == first
+    brevitas, code = scripts[0], about.code_sha256
+    monkeypatch.setattr(
+        networks, "code_sha256", lambda module: "other" if module == brevitas else code(module)
+    )
+    with pytest.raises(QuantError, match="not of another one or of another version"):
+        cells(None)
 
 
 def network_cells() -> Iterator[dict[str, Any]]:

@@ -15,8 +15,9 @@ from hw.cli.command import beside, command_app, complain
 from quant.data import ImageData, default_folder
 from quant.errors import QuantError
 from quant.files import write_bytes, write_json
-from quant.ptq.bench.about import PTQ, about, code_sha256
+from quant.ptq.bench.about import about, code_sha256
 
+MODULE = "quant.ptq.bench.__main__"
 BITS = (4, 3, 2)
 
 
@@ -72,7 +73,7 @@ def measure_all(
 
     one_thread()
     layers, journal = Layers(images, folder), Journal(folder)
-    code = code_sha256(PTQ.glob("*.py"))
+    code = code_sha256(MODULE)
     load = lru_cache(maxsize=1)(layers.load)
     cells = []
     chosen = [case for case in CASES if only in case.title]
@@ -93,7 +94,7 @@ def measure_all(
             )
             print(f"{case.title}, {bits} bit: done", file=sys.stderr, flush=True)
     return {
-        **about("quant.ptq.bench", options),
+        **about(MODULE, options),
         "repeats": REPEATS,
         "most_minutes": most_seconds / 60,
         "wide_network": f"{SETTINGS}, {TRAIN_IMAGES} images",

@@ -2,45 +2,53 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from hw.closure import sources_sha256
+
 PACKAGES = ("numpy", "scipy", "torch")
+SHOWS = (
+    "hw.cli",
+    "hw.closure",
+    "quant.ptq.bench.about",
+    "quant.ptq.bench.large_report",
+    "quant.ptq.bench.networks_report",
+    "quant.ptq.bench.report",
+)
+"""Modules and packages that show or name results; they change no cell."""
+
 CPU_INFO = Path("/proc/cpuinfo")
-PTQ = Path(__file__).parents[1]
-QUANT = PTQ.parent
 
 
-def about(module: str, options: Sequence[str]) -> dict[str, Any]:
+def about(
+    module: str, options: Sequence[str], *, packages: Sequence[str] = PACKAGES
+) -> dict[str, Any]:
     """Return the command of a benchmark's module, the machine and the packages, for its file."""
+    name = module.removesuffix(".__main__")
     return {
-        "command": shlex.join(["OMP_NUM_THREADS=1", "python", "-m", module, *options]),
+        "command": shlex.join(["OMP_NUM_THREADS=1", "python", "-m", name, *options]),
         "machine": f"{_cpu()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "code_sha256": quant_sha256(),
+        "packages": {package: metadata.version(package) for package in packages},
+        "code_sha256": code_sha256(module),
     }
 
 
-def quant_sha256() -> str:
-    """Return the SHA-256 of the package `quant`, by which cells know what made them."""
-    return code_sha256(QUANT.rglob("*.py"))
+def code_sha256(module: str) -> str:
+    """Return the SHA-256 of the code that a benchmark's cells depend on, by which they are known.
 
-
-def code_sha256(files: Iterable[Path]) -> str:
-    """Return the SHA-256 of source files of the package `quant`: their paths and contents."""
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(QUANT).as_posix()} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()
+    Parameters
+    ----------
+    module : str
+        Where it is measured; what it imports counts, but not what only shows results.
+    """
+    return sources_sha256(module, but=SHOWS)
 
 
 def _cpu() -> str:

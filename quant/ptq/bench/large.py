@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import platform
 import resource
-import shlex
 import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +19,7 @@ from hw.cli.command import beside, command_app, complain
 from quant.catalogue import PRETRAINED, preprocessing
 from quant.errors import QuantError
 from quant.files import write_bytes, write_json
-from quant.ptq.bench.about import quant_sha256
+from quant.ptq.bench.about import about, code_sha256
 from quant.ptq.bench.photographs import Photographs, default_roots, photographs
 from quant.ptq.ranges import Calibration
 
@@ -35,6 +31,7 @@ if TYPE_CHECKING:
     from quant.journal import Entry
     from quant.ptq.frames import Frame
 
+MODULE = "quant.ptq.bench.large"
 MIN_MAX = Calibration.MIN_MAX.value
 
 Cell = tuple[str, int, str]
@@ -82,7 +79,7 @@ class Task:
     def asked(self) -> dict[str, Any]:
         """What a step depends on, JSON values."""
         asked = {"model": self.model, "calibration": self.calibration, "held_out": self.held_out}
-        code = quant_sha256()
+        code = code_sha256(MODULE)
         return asked | {"weights": str(self.weights), "data": str(self.data), "code": code}
 
 
@@ -335,17 +332,13 @@ def document_of(tasks: list[Task]) -> Mapping[str, Any]:
         with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
             networks.append(pool.submit(measured, task).result())
     return {
-        "command": shlex.join(["python", "-m", "quant.ptq.bench.large", *sys.argv[1:]]),
-        "machine": f"{os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "code_sha256": quant_sha256(),
+        **about(MODULE, sys.argv[1:], packages=PACKAGES),
         "limit_bytes": LIMIT_BYTES,
         "networks": networks,
     }
 
 
-app = command_app(main, name="quant.ptq.bench.large", place=beside("out"))
+app = command_app(main, name=MODULE, place=beside("out"))
 
 if __name__ == "__main__":
     app()

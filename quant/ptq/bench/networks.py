@@ -29,7 +29,7 @@ from quant.evaluate import accuracy
 from quant.files import sha256, write_bytes, write_json
 from quant.journal import Entry, Journal
 from quant.models import WEIGHTS_FOLDER
-from quant.ptq.bench.about import about, quant_sha256
+from quant.ptq.bench.about import about, code_sha256
 from quant.ptq.frames import frame_of
 from quant.ptq.layerwise import Layerwise
 from quant.ptq.network import CALIBRATION_IMAGES, calibration_images, collected
@@ -40,6 +40,7 @@ from quant.ptq.statistics import LayerStatistics
 from quant.threads import one_thread
 from quant.workbench import Source, Workbench
 
+MODULE = "quant.ptq.bench.networks"
 MODELS = ("resnet8", "dscnn")
 BITS = (8, 4, 3, 2)
 SEEDS = (0, 1, 2)
@@ -145,7 +146,7 @@ def measured(
     note : callable
         Told of every cell that was measured.
     """
-    common = {"images": CALIBRATION_IMAGES, "code": quant_sha256()}
+    common = {"images": CALIBRATION_IMAGES, "code": code_sha256(MODULE)}
     cells = []
     for seed in SEEDS:
         for model in models:
@@ -185,14 +186,15 @@ def _peers(
     note: Callable[[str], None],
 ) -> Iterator[tuple[str, int, Entry]]:
     for peer, (module, widths) in PEERS.items():
+        wanted = {**asked, "code": code_sha256(module)}
         names = {bits: f"{model}-{seed}-{bits}-{peer}" for bits in widths}
-        left = [bits for bits, name in names.items() if journal.read(name, asked) is None]
+        left = [bits for bits, name in names.items() if journal.read(name, wanted) is None]
         if left and python is not None:
             for found in _asked(python, module, model, seed, asked["data"], left):
-                journal.write(names[found["bits"]], asked, Entry(values=found))
+                journal.write(names[found["bits"]], wanted, Entry(values=found))
                 note(names[found["bits"]])
         for bits, name in names.items():
-            known = journal.read(name, asked)
+            known = journal.read(name, wanted)
             if known is not None:
                 yield peer, bits, known
 
@@ -261,7 +263,7 @@ def main(
         complain(str(error))
         raise typer.Exit(2) from None
     document = {
-        **about("quant.ptq.bench.networks", sys.argv[1:]),
+        **about(MODULE, sys.argv[1:]),
         "calibration_images": CALIBRATION_IMAGES,
         "seeds": SEEDS,
         "float": floats,
@@ -277,7 +279,7 @@ def main(
 
 def _float(networks: Networks, journal: Journal, model: str) -> float:
     weights = sha256(WEIGHTS_FOLDER / f"{model}.safetensors")
-    code = quant_sha256()
+    code = code_sha256(MODULE)
     asked = {"weights": weights, "data": str(networks.data), "code": code}
 
     def compute() -> Entry:
@@ -287,7 +289,7 @@ def _float(networks: Networks, journal: Journal, model: str) -> float:
     return float(journal.step(f"{model}-float", asked, compute).values["accuracy"])
 
 
-app = command_app(main, name="quant.ptq.bench.networks", place=beside("out"))
+app = command_app(main, name=MODULE, place=beside("out"))
 
 if __name__ == "__main__":
     app()

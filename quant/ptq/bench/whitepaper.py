@@ -21,7 +21,7 @@ from quant.evaluate import accuracy
 from quant.files import sha256, write_bytes, write_json
 from quant.journal import Entry, Journal
 from quant.models import WEIGHTS_FOLDER
-from quant.ptq.bench.about import about, quant_sha256
+from quant.ptq.bench.about import about, code_sha256
 from quant.ptq.folded import FoldedNetwork, train_folded
 from quant.ptq.grid import IntegerRange
 from quant.ptq.network import CALIBRATION_IMAGES, calibration_images
@@ -31,6 +31,7 @@ from quant.qat import QatSettings
 from quant.threads import one_thread
 from quant.workbench import Source, Workbench
 
+MODULE = "quant.ptq.bench.whitepaper"
 MODEL = "dscnn"
 SEED = 0
 BITS = (8, 4)
@@ -68,7 +69,7 @@ def cell(bench: Workbench, weights: WeightScheme, bits: int, column: str) -> Ent
 def measured(bench: Workbench, journal: Journal) -> Iterator[dict[str, Any]]:
     """Yield every cell; those in the journal are read."""
     digest = sha256(WEIGHTS_FOLDER / f"{MODEL}.safetensors")
-    code = quant_sha256()
+    code = code_sha256(MODULE)
     asked = {"weights": digest, "steps": STEPS, "settings": repr(SETTINGS), "code": code}
     for bits in BITS:
         for weights in WeightScheme:
@@ -126,7 +127,7 @@ def main(
         complain(str(error))
         raise typer.Exit(2) from None
     document = {
-        **about("quant.ptq.bench.whitepaper", sys.argv[1:]),
+        **about(MODULE, sys.argv[1:]),
         "model": MODEL,
         "seed": SEED,
         "training": repr(SETTINGS),
@@ -138,7 +139,7 @@ def main(
     print(f"{out}, {out.with_suffix('.md')}")
 
 
-app = command_app(main, name="quant.ptq.bench.whitepaper", place=beside("out"))
+app = command_app(main, name=MODULE, place=beside("out"))
 
 if __name__ == "__main__":
     app()
