@@ -12,26 +12,33 @@ from typer import Typer
 from typer.testing import CliRunner, Result
 
 from quant.bench_qat import cases, main, summary
+from quant.rounding import Rounding
 
 
 def test_every_network_and_recipe_runs_with_a_seed_before_the_next_seed_begins() -> None:
-    found = cases(["a", "b"], [0.1, 0.2], 2)
-    assert len(found) == 12
-    assert [case["seed"] for case in found] == [0] * 6 + [1] * 6
+    found = cases(["a", "b"], list(Rounding), [0.1, 0.2], 2)
+    assert len(found) == 24
+    assert [case["seed"] for case in found] == [0] * 12 + [1] * 12
+    assert [case["model"] for case in found[:12]] == ["a"] * 6 + ["b"] * 6
+    assert [case["rounding"] for case in found[:6]] == ["nearest"] * 3 + ["sensitivity"] * 3
+    first = {"model": "a", "rounding": "nearest", "seed": 0}
     assert found[:3] == [
-        {"model": "a", "scales": "min-max", "scale_lr": None, "seed": 0},
-        {"model": "a", "scales": "learned", "scale_lr": 0.1, "seed": 0},
-        {"model": "a", "scales": "learned", "scale_lr": 0.2, "seed": 0},
+        {**first, "scales": "min-max", "scale_lr": None},
+        {**first, "scales": "learned", "scale_lr": 0.1},
+        {**first, "scales": "learned", "scale_lr": 0.2},
     ]
 
 
 def test_means_and_spreads_are_of_the_seeds_of_a_recipe() -> None:
-    runs = cases(["a"], [0.1], 2)
-    accuracies = [0.5, 0.75, 0.25, 1.0]
+    runs = cases(["a"], list(Rounding), [0.1], 2)
+    accuracies = [0.5, 0.75, 0.5, 1.0, 0.25, 1.0, 0.5, 0.5]
     rows = summary([{**r, "validation_accuracy": x} for r, x in zip(runs, accuracies, strict=True)])
-    assert [(row["scales"], row["seeds"], row["mean"], row["spread"]) for row in rows] == [
-        ("min-max", 2, 0.375, 0.25),
-        ("learned", 2, 0.875, 0.25),
+    shown = ("rounding", "scales", "seeds", "mean", "spread")
+    assert [tuple(row[key] for key in shown) for row in rows] == [
+        ("nearest", "min-max", 2, 0.375, 0.25),
+        ("nearest", "learned", 2, 0.875, 0.25),
+        ("sensitivity", "min-max", 2, 0.5, 0.0),
+        ("sensitivity", "learned", 2, 0.75, 0.5),
     ]
 
 
@@ -57,14 +64,14 @@ def bench(data: Path, *more: str) -> Result:
 
 
 def test_a_second_call_runs_only_what_is_new(data: Path) -> None:
-    few = ["--steps", "2", "--rates", "0.01", "--seeds", "1"]
+    few = ["--steps", "2", "--rates", "0.01", "--seeds", "1", "--roundings", "sensitivity"]
     first = bench(data, *few)
     assert first.exit_code == 0
     document = json.loads((data / "scales.json").read_text())
     assert [run["scales"] for run in document["runs"]] == ["min-max", "learned"]
     assert document["summary"] == summary(document["runs"])
-    assert "resnet8, learned 0.01: " in first.stdout
-    again = bench(data, *few[:4], "--seeds", "2")
+    assert "resnet8, sensitivity, learned 0.01: " in first.stdout
+    again = bench(data, *few, "--seeds", "2")
     assert [json.loads(line)["seed"] for line in again.stdout.splitlines()[:2]] == [1, 1]
     runs = json.loads((data / "scales.json").read_text())["runs"]
     assert runs[:2] == document["runs"]
@@ -75,3 +82,35 @@ def test_a_second_call_runs_only_what_is_new(data: Path) -> None:
         f"{data}/scales.json: runs must be of 2 bit and 3 steps to go on, not of 2 and 2; name "
         "another file with --out\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        (
+            "--roundings",
+            "nearest,up",
+            "roundings must be some of nearest,sensitivity with commas between, not nearest,up",
+        ),
+        (
+            "--rates",
+            "0.1,nan",
+            "rates must be finite numbers above 0 with commas between, such as 0.001,0.003,0.01, "
+            "not 0.1,nan",
+        ),
+        (
+            "--rates",
+            "fast",
+            "rates must be finite numbers above 0 with commas between, such as 0.001,0.003,0.01, "
+            "not fast",
+        ),
+        ("--seeds", "0", "seeds must be at least 1, not 0"),
+        ("--bits", "5", "weight bits must be one of 2, 4, 6, 8, not 5"),
+        ("--steps", "0", "steps must be at least 1, not 0"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(
+    data: Path, option: str, value: str, message: str
+) -> None:
+    found = bench(data, option, value)
+    assert (found.exit_code, found.stdout, found.stderr) == (2, "", f"{message}\n")
