@@ -79,13 +79,6 @@ def rates_of(text: str) -> list[float]:
     return rates
 
 
-def at_least_one(seeds: int) -> int:
-    """Return the number of seeds; `QuantError` if there is none."""
-    if seeds < 1:
-        raise QuantError(f"seeds must be at least 1, not {seeds}")
-    return seeds
-
-
 def summary(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return mean and spread (largest less smallest) over the seeds of each recipe."""
     found: dict[tuple[str, str, str, float | None], list[float]] = {}
@@ -112,8 +105,8 @@ def main(
         str, typer.Option(help="that weights start from, with commas between")
     ] = ROUNDINGS,
     bits: Annotated[int, typer.Option(help="of all weights")] = 2,
-    steps: Annotated[int, typer.Option(help="of training")] = 400,
-    seeds: Annotated[int, typer.Option(help="0 to one less")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="of training")] = 400,
+    seeds: Annotated[int, typer.Option(min=1, help="0 to one less")] = 3,
     rates: Annotated[
         str, typer.Option(help="learning rates of learned scales, relative to them")
     ] = LEARNING_RATES,
@@ -128,9 +121,7 @@ def main(
     document: dict[str, Any] = {"command": command, "bits": bits, "steps": steps, "runs": []}
     try:
         mode = WeightMode.from_bits(bits)
-        todo = cases(
-            models.split(","), roundings_of(roundings), rates_of(rates), at_least_one(seeds)
-        )
+        todo = cases(models.split(","), roundings_of(roundings), rates_of(rates), seeds)
         document["runs"] = known_runs(out, bits=bits, steps=steps)
         for case in todo:
             if any(case.items() <= run.items() for run in document["runs"]):

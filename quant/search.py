@@ -182,7 +182,7 @@ def main(
         ),
     ] = DEFAULT_ROUNDING.value,
     workers: Annotated[
-        int, typer.Option(help="processes beside this one", rich_help_panel=RUN)
+        int, typer.Option(min=0, help="processes beside this one", rich_help_panel=RUN)
     ] = 2,
     cluster: Annotated[
         str, typer.Option(help="address of a Dask scheduler, instead", rich_help_panel=RUN)

@@ -82,35 +82,3 @@ def test_a_second_call_runs_only_what_is_new(data: Path) -> None:
         f"{data}/scales.json: runs must be of 2 bit and 3 steps to go on, not of 2 and 2; name "
         "another file with --out\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "message"),
-    [
-        (
-            "--roundings",
-            "nearest,up",
-            "roundings must be some of nearest,sensitivity with commas between, not nearest,up",
-        ),
-        (
-            "--rates",
-            "0.1,nan",
-            "rates must be finite numbers above 0 with commas between, such as 0.001,0.003,0.01, "
-            "not 0.1,nan",
-        ),
-        (
-            "--rates",
-            "fast",
-            "rates must be finite numbers above 0 with commas between, such as 0.001,0.003,0.01, "
-            "not fast",
-        ),
-        ("--seeds", "0", "seeds must be at least 1, not 0"),
-        ("--bits", "5", "weight bits must be one of 2, 4, 6, 8, not 5"),
-        ("--steps", "0", "steps must be at least 1, not 0"),
-    ],
-)
-def test_what_is_wrong_is_said_before_anything_runs(
-    data: Path, option: str, value: str, message: str
-) -> None:
-    found = bench(data, option, value)
-    assert (found.exit_code, found.stdout, found.stderr) == (2, "", f"{message}\n")

@@ -39,7 +39,7 @@ from quant.data import default_folder
 from quant.errors import QuantError
 from quant.options import DEFAULT_TABLE
 from quant.stopping import INTERRUPTED
-from synth.table import CostTableError
+from synth.table import CostTable, CostTableError
 
 BAD_INPUT = 2
 
@@ -53,10 +53,10 @@ def main(
     order: Annotated[
         str, typer.Option(help="parts of a cell, the one that varies least first")
     ] = ",".join(ORDERS),
-    workers: Annotated[int, typer.Option(help="processes; 0 runs all in this one")] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="processes; 0 runs all in this one")] = 2,
     cluster: Annotated[str, typer.Option(help="address of a Dask scheduler, instead")] = "",
     minutes: Annotated[
-        float, typer.Option(help="start no cell that would end later; 0: no limit")
+        float, typer.Option(min=0, help="start no cell that would end later; 0: no limit")
     ] = 0.0,
     out: Annotated[
         Path,
@@ -72,7 +72,7 @@ def main(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
     cost_table: Annotated[Path, typer.Option(help="costs of the array")] = DEFAULT_TABLE,
-    qat_steps: Annotated[int, typer.Option(help="of a cell that trains")] = 400,
+    qat_steps: Annotated[int, typer.Option(min=2, help="of a cell that trains")] = 400,
     sweep: Annotated[
         bool, typer.Option("--sweep", help="of the decisions that the paper leaves open, instead")
     ] = False,
@@ -83,6 +83,7 @@ def main(
 ) -> None:
     """Run what is not yet done of the benchmark, and write its summary."""
     try:
+        CostTable.load(cost_table)
         setup = Setup(data=data or default_folder(), out=out, table=cost_table, qat_steps=qat_steps)
         cells = sweep_cells() if sweep else all_cells(entries(setup.maps))
         files = report or Path("docs") / ("bench-sweep" if sweep else "bench-search")

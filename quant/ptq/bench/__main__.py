@@ -30,7 +30,7 @@ def main(
     ),
     data: Annotated[Path | None, typer.Option(help="folder of IDX files")] = None,
     only: Annotated[str, typer.Option(help="layers whose name has this in it")] = "",
-    most_minutes: Annotated[float, typer.Option(help="of OBQ on one layer")] = 10.0,
+    most_minutes: Annotated[float, typer.Option(min=0, help="of OBQ on one layer")] = 10.0,
 ) -> None:
     """Measure error and seconds of all weight optimisers on layers of three sizes."""
     try:

@@ -248,6 +248,10 @@ def main(
 
     one_thread()
     try:
+        if model not in ("", *MODELS):
+            raise QuantError(f"--model must be one of {', '.join(MODELS)}, not {model}")
+        if peers is not None and not os.access(peers, os.X_OK):
+            raise QuantError(f"--peers must be a Python interpreter that can be run, not {peers}")
         networks = Networks(data or default_folder())
         cells = measured(
             networks,
