@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from quant.data import ImageData, default_folder
 from quant.errors import QuantError
 from quant.files import write_bytes, write_json
 from quant.ptq.bench.about import about, code_sha256
+
+if TYPE_CHECKING:
+    from quant.ptq.bench.layers import Case
 
 MODULE = "quant.ptq.bench.__main__"
 BITS = (4, 3, 2)
@@ -39,9 +42,10 @@ def main(
                 "OMP_NUM_THREADS must be 1, so that all methods run on one thread, not "
                 f"{os.environ.get('OMP_NUM_THREADS', 'unset')}; run `make bench-ptq`"
             )
+        cases = named(only)
         images = ImageData(data or default_folder())
         document = measure_all(
-            images, folder, only=only, most_seconds=most_minutes * 60, options=sys.argv[1:]
+            cases, images, folder, most_seconds=most_minutes * 60, options=sys.argv[1:]
         )
     except (QuantError, OSError) as error:
         complain(str(error))
@@ -53,20 +57,31 @@ def main(
     print(f"{out}, {out.with_suffix('.md')}")
 
 
+def named(only: str) -> list[Case]:
+    """Return the layers with `only` in their name; `QuantError` if there are none."""
+    from quant.ptq.bench.layers import CASES
+
+    chosen = [case for case in CASES if only in case.title]
+    if not chosen:
+        known = ", ".join(case.title for case in CASES)
+        raise QuantError(f"--only must be part of one of {known}, not {only!r}")
+    return chosen
+
+
 def measure_all(
-    images: ImageData, folder: Path, *, only: str, most_seconds: float, options: Sequence[str]
+    chosen: Sequence[Case],
+    images: ImageData,
+    folder: Path,
+    *,
+    most_seconds: float,
+    options: Sequence[str],
 ) -> dict[str, Any]:
-    """Measure every cell, what `folder` has not got yet; of the layers with `only` in their name.
+    """Measure every cell of layers, what `folder` has not got yet.
 
     `options` are those of the command, for the document.
-
-    Raises
-    ------
-    QuantError
-        If no layer is left.
     """
     from quant.journal import Journal
-    from quant.ptq.bench.layers import CASES, SETTINGS, TRAIN_IMAGES, Layers
+    from quant.ptq.bench.layers import SETTINGS, TRAIN_IMAGES, Layers
     from quant.ptq.bench.measure import REPEATS, measured
     from quant.ptq.bench.report import targets
     from quant.threads import one_thread
@@ -76,10 +91,6 @@ def measure_all(
     code = code_sha256(MODULE)
     load = lru_cache(maxsize=1)(layers.load)
     cells = []
-    chosen = [case for case in CASES if only in case.title]
-    if not chosen:
-        known = ", ".join(case.title for case in CASES)
-        raise QuantError(f"--only must be part of one of {known}, not {only!r}")
     for case in chosen:
         for bits in BITS:
             cells.append(
