@@ -156,7 +156,7 @@ def known_runs(path: Path, *, bits: int, steps: int) -> list[Case]:
     Raises
     ------
     QuantError
-        If they are of other bits or steps.
+        If they are of other bits or steps, or do not say which rounding they started from.
     """
     if not path.exists():
         return []
@@ -167,6 +167,11 @@ def known_runs(path: Path, *, bits: int, steps: int) -> list[Case]:
             f"{document['bits']} and {document['steps']}; name another file with --out"
         )
     runs: list[Case] = document["runs"]
+    if not all("rounding" in run for run in runs):
+        raise QuantError(
+            f"{path}: every run must have its rounding, as this version writes it; name another "
+            "file with --out"
+        )
     return runs
 
 

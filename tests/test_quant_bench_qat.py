@@ -82,3 +82,11 @@ def test_a_second_call_runs_only_what_is_new(data: Path) -> None:
         f"{data}/scales.json: runs must be of 2 bit and 3 steps to go on, not of 2 and 2; name "
         "another file with --out\n"
     )
+    older = {**document, "runs": [{k: v for k, v in runs[0].items() if k != "rounding"}]}
+    (data / "scales.json").write_text(json.dumps(older))
+    old = bench(data, *few)
+    assert old.exit_code == 2
+    assert old.stderr == (
+        f"{data}/scales.json: every run must have its rounding, as this version writes it; name "
+        "another file with --out\n"
+    )

@@ -83,7 +83,7 @@ def main(
 ) -> None:
     """Run what is not yet done of the benchmark, and write its summary."""
     try:
-        CostTable.load(cost_table)
+        CostTable.load(cost_table)  # every cell reads it; what is wrong with it is said once
         setup = Setup(data=data or default_folder(), out=out, table=cost_table, qat_steps=qat_steps)
         cells = sweep_cells() if sweep else all_cells(entries(setup.maps))
         files = report or Path("docs") / ("bench-sweep" if sweep else "bench-search")
