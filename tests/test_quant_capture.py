@@ -1,156 +1,36 @@
-"""Networks of every kind, traced and watched: what is folded, shared, left in float, and said."""
+"""Networks of every kind, traced and watched: what is found, shared, refused, and said."""
 
 import copy
 import inspect
 import math
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils import parametrizations
 
-from hw.precision import WeightMode
 from hw.schedule import GemmShape
 from quant.capture import capture
 from quant.errors import QuantError
-from quant.hooks import watched
-from quant.models import ResNet8
-from quant.network import Gap, InPlaceNetwork, Network
-from quant.operands import layer_samples
-from quant.quant_network import QuantNetwork, uniform_bits
-from quant.quantizer import ActQuantizer, ActRange
-from quant.shapes import layer_shapes
+from quant.network import Gap, InPlaceNetwork
+from quant.quantizer import ActQuantizer
+from tests.capture_networks import (
+    NETWORKS,
+    Branching,
+    Inception,
+    Inverted,
+    Residual,
+    Shared,
+    images,
+    made,
+    said,
+    w8,
+    watch,
+)
 
 torch.set_num_threads(1)
-
-
-def normed(inputs: int, outputs: int, kernel: int, **more: Any) -> list[nn.Module]:
-    """Give a convolution and its batch norm, with statistics that training would leave."""
-    norm = nn.BatchNorm2d(outputs)
-    generator = torch.Generator().manual_seed(outputs)
-    for values in (norm.weight, norm.bias, norm.running_mean):
-        assert values is not None
-        values.data.copy_(torch.randn(outputs, generator=generator))
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False, **more)
-    return [conv, norm]
-
-
-class Branching(nn.Module):
-    """Takes a way that depends on the image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.bn = normed(1, 4, 3)
-        self.extra = nn.Conv2d(4, 4, 1)
-        self.drop = nn.Dropout(0.5)
-        self.fc = nn.Linear(4, 10)
-
-    def forward(self, x: Tensor) -> Any:
-        y = functional.relu(self.bn(self.conv(x)))
-        if x.mean() > 0.9:
-            y = self.extra(y)
-        return self.fc(self.drop(y.mean((2, 3))))
-
-
-class Shared(nn.Module):
-    """Calls one convolution and its batch norm twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(1, 4, 3, padding=1)
-        self.conv, self.bn = normed(4, 4, 3)
-        self.fc = nn.Linear(4, 10)
-
-    def forward(self, x: Tensor) -> Any:
-        y = self.bn(self.conv(self.stem(x)))
-        y = functional.relu(self.bn(self.conv(y)))
-        return self.fc(functional.adaptive_avg_pool2d(y, 1).flatten(1))
-
-
-class Inception(nn.Module):
-    """Concatenates branches; every ReLU is a function."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(1, 4, 3, padding=1)
-        self.a, self.bn_a = normed(4, 3, 1)
-        self.b, self.bn_b = normed(4, 5, 3)
-        self.out = nn.Conv2d(12, 4, 1)
-        nn.init.ones_(self.out.bias)  # type: ignore[arg-type]
-        self.fc = nn.Linear(4, 10)
-
-    def forward(self, x: Tensor) -> Any:
-        y = functional.relu(self.stem(x))
-        a, b = functional.relu(self.bn_a(self.a(y))), functional.relu(self.bn_b(self.b(y)))
-        y = torch.cat([a, b, functional.max_pool2d(y, 3, 1, 1)], 1)
-        return self.fc(functional.avg_pool2d(functional.relu(self.out(y)), 8).flatten(1))
-
-
-class Residual(nn.Module):
-    """Adds without a ReLU behind it, then normalises by groups."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(1, 4, 3, padding=1)
-        self.conv, self.bn = normed(4, 4, 3)
-        self.last = nn.Conv2d(4, 4, 3)
-        self.group_norm = nn.GroupNorm(2, 4)
-        self.fc = nn.Linear(4, 10)
-
-    def forward(self, x: Tensor) -> Any:
-        y = self.stem(x)
-        y = y + self.bn(self.conv(y))
-        return self.fc(self.group_norm(self.last(y)).mean([2, 3]))
-
-
-class Inverted(nn.Module):
-    """MobileNet-v2's block with ReLU6 in place, and a squeeze-excite gate."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.expand = nn.Sequential(*normed(1, 8, 1), nn.ReLU6(inplace=True))
-        self.depthwise = nn.Sequential(*normed(8, 8, 3, groups=8), nn.ReLU6(inplace=True))
-        self.squeeze = nn.Conv2d(8, 2, 1)
-        self.excite = nn.Conv2d(2, 8, 1)
-        self.project, self.bn = normed(8, 8, 1)
-        self.fc = nn.Linear(8, 10)
-
-    def forward(self, x: Tensor) -> Any:
-        y = self.expand(x)
-        z = self.depthwise(y)
-        gate = functional.relu(self.squeeze(functional.adaptive_avg_pool2d(z, 1)))
-        y = y + self.bn(self.project(z * torch.sigmoid(self.excite(gate))))
-        return self.fc(y.mean((-1, -2)))
-
-
-NETWORKS = [Shared, Inception, Residual, Inverted]
-
-
-def images(count: int = 4) -> Tensor:
-    return torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(2))
-
-
-def made(kind: type[nn.Module]) -> nn.Module:
-    torch.manual_seed(0)
-    return kind().eval()
-
-
-def watch(model: nn.Module) -> InPlaceNetwork:
-    return watched(model, [images()], reason="asked")
-
-
-def w8(network: Network) -> QuantNetwork:
-    return QuantNetwork(network, uniform_bits(network, WeightMode.W8)).eval()
-
-
-def said(network: Network, gap: Gap) -> list[str]:
-    return [str(note) for note in network.notes if note.gap is gap]
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -205,24 +85,6 @@ def test_calls_of_one_layer_count_together_and_share_a_quantiser() -> None:
     assert network.notes == ()
 
 
-def test_a_norm_shared_by_two_layers_stays_in_float() -> None:
-    class TwoLayers(Shared):
-        def forward(self, x: Tensor) -> Any:
-            y = self.bn(self.conv(self.bn(self.stem(x))))
-            return self.fc(y.mean((2, 3)))
-
-    model = made(TwoLayers)
-    for network, found in (
-        (capture(model, images()), "conv and stem"),
-        (watch(model), "conv, ste"),
-    ):
-        assert network.layer("conv").norm is None
-        (text,) = said(network, Gap.UNFOLDED)
-        assert text.startswith("bn: batch norm stays in float: it must ")
-        assert found in text
-        assert (w8(network)(images()) - model(images())).abs().max() < 0.05
-
-
 def test_branches_are_written_at_the_scale_of_their_concatenation() -> None:
     network = capture(made(Inception), images())
     assert list(network.sites.values()) == ["x", "relu", "cat", "relu_3", "avg_pool2d"]
@@ -262,7 +124,7 @@ def test_a_branching_network_is_watched_and_the_first_note_names_the_line() -> N
     assert said(network, Gap.UNTRACED) == [
         "network: quantised layer by layer: network: must be traceable by torch.fx, not: "
         "symbolically traced variables cannot be used as inputs to control flow "
-        f"(test_quant_capture.py, line {line}: if x.mean() > 0.9:, after node gt); take control "
+        f"(capture_networks.py, line {line}: if x.mean() > 0.9:, after node gt); take control "
         "flow that depends on data out of forward()"
     ]
     assert [(layer.name, layer.norm) for layer in network.layers] == [("conv", "bn"), ("fc", None)]
@@ -285,42 +147,6 @@ def test_watched_sums_concatenations_and_shared_inputs_are_told() -> None:
     ]
 
 
-class NotFoldable(nn.Module):
-    """One batch norm reads the image, one a sum, one a layer that a sum reads, too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.BatchNorm2d(1)
-        self.a, self.bn_a = normed(1, 4, 3)
-        self.b, self.bn_b = normed(4, 4, 3)
-        self.fc = nn.Linear(4, 10)
-
-    def forward(self, x: Tensor) -> Any:
-        y = self.a(self.first(x))
-        z = self.b(y + self.bn_a(y))
-        return self.fc(self.bn_b(z + 1).mean((2, 3)))
-
-
-def test_norms_that_cannot_be_folded_are_told_with_the_reason() -> None:
-    model = made(NotFoldable)
-    traced, seen = capture(model, images()), watch(model)
-    assert said(traced, Gap.UNFOLDED) == [
-        f"{norm}: batch norm stays in float: it must read a layer that nothing else reads, not {of}"
-        for norm, of in (("first", "x"), ("bn_a", "a"), ("bn_b", "add_1"))
-    ]
-    assert said(seen, Gap.UNFOLDED) == [
-        "first: batch norm stays in float: it must read a layer's output as it is, not the image",
-        "bn_a: batch norm stays in float: it must be all that reads a, not add in the network, too",
-        "bn_b: batch norm stays in float: it must read a layer's output as it is, not add in the "
-        "network",
-    ]
-    for network in (traced, seen):
-        assert all(layer.norm is None for layer in network.layers)
-        assert (w8(network)(images()) - model(images())).abs().max() < 0.2
-        quantised = w8(network).train()
-        assert all(m.training for m in quantised.modules() if isinstance(m, nn.BatchNorm2d))
-
-
 def test_values_that_leave_torch_count_as_read() -> None:
     class Looks(Branching):
         def forward(self, x: Tensor) -> Any:
@@ -331,52 +157,6 @@ def test_values_that_leave_torch_count_as_read() -> None:
 
     (text,) = said(watch(made(Looks)), Gap.UNFOLDED)
     assert text.endswith("it must be all that reads conv, not numpy in the network, too")
-
-
-def test_a_folded_norm_that_another_image_takes_elsewhere_is_refused() -> None:
-    class Elsewhere(Branching):
-        def forward(self, x: Tensor) -> Any:
-            y = self.conv(x)
-            y = self.bn(y) if x.mean() < 0.9 else self.bn(y * 2)
-            return self.fc(y.mean((2, 3)))
-
-    class Skips(Branching):
-        def forward(self, x: Tensor) -> Any:
-            y = self.conv(x)
-            return self.fc((self.bn(y) if x.mean() < 0.9 else y).mean((2, 3)))
-
-    rest = "; take control flow that depends on data out of forward()"
-    for kind, found in ((Elsewhere, "something else"), (Skips, "nothing")):
-        quantised = w8(capture(made(kind), images()))
-        quantised(images())
-        text = f"bn: must read what conv gives, on every image as on the samples, not {found}{rest}"
-        with pytest.raises(QuantError, match=re.escape(text)):
-            quantised(images() + 1)
-        quantised(images())
-
-
-def test_a_sample_that_shows_the_other_way_keeps_the_norm_in_float() -> None:
-    class Skips(Branching):
-        def forward(self, x: Tensor) -> Any:
-            y = self.conv(x)
-            return self.fc((self.bn(y) if x.mean() < 0.9 else y).mean((2, 3)))
-
-    mixed = images()
-    mixed[0] = 1.0
-    network = capture(made(Skips), mixed)
-    assert network.layer("conv").norm is None
-    w8(network)(images() + 1)
-
-
-def test_watched_networks_train_their_norms_and_nothing_else() -> None:
-    quantised = w8(watch(made(Branching))).train()
-    norm = quantised.layer("conv").norm
-    assert norm is not None
-    assert norm.training
-    assert norm.running_mean is not None
-    mean = norm.running_mean.clone()
-    assert torch.equal(quantised(images()), quantised(images()))  # no dropout
-    assert not torch.equal(norm.running_mean, mean)
 
 
 def test_other_readers_of_a_tensor_see_what_was_written_over_it() -> None:
@@ -439,159 +219,6 @@ def test_a_graph_that_does_something_else_is_not_taken() -> None:
     ]
 
 
-class OwnConv(nn.Conv2d):
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input) * 2
-
-
-class Obstacles(nn.Module):
-    """Layers that must not be replaced."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.own = OwnConv(1, 4, 3)
-        self.computed = parametrizations.weight_norm(nn.Conv2d(4, 4, 1))
-        self.read, self.fine = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
-        self.up = nn.ConvTranspose2d(4, 4, 2, 2)
-        self.fc = nn.Linear(4, 10)
-
-    def forward(self, x: Tensor) -> Any:
-        y = self.read(self.computed(self.own(x)))
-        y = functional.conv2d(self.up(self.fine(y)), self.read.weight)
-        return self.fc(y.mean((2, 3)))
-
-
-def test_layers_that_cannot_be_replaced_stay_in_float_and_are_told() -> None:
-    model = made(Obstacles)
-    after = "parameters stay in float and have no cost"
-    for network in (capture(model, images()), watch(model)):
-        assert [layer.name for layer in network.layers] == ["fine", "fc"]
-        told = said(network, Gap.IN_FLOAT)
-        assert told[0] == f"own: its 40 {after}: OwnConv has a forward() of its own"
-        assert f"up: its 68 {after}: ConvTranspose2d is no Conv2d or Linear" in told
-        assert any(t.startswith("computed: ") and "remove the parametrisation" in t for t in told)
-        assert any(t.startswith("read: ") and "its weight is read" in t for t in told)
-        assert (w8(network)(images()) - model(images())).abs().max() < 0.05
-
-
-class Uneven(nn.Module):
-    """Convolutions that the accelerator has no descriptor for, and one that it has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dilated = nn.Conv2d(1, 4, 3, padding="same", dilation=2)
-        self.mirrored = nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")
-        self.oblong = nn.Conv2d(4, 4, (3, 1), stride=(2, 1), padding=(1, 0))
-        self.grouped = nn.Conv2d(4, 8, 3, padding="same", groups=2)
-        self.fc = nn.Linear(8, 10)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.fc(self.grouped(self.oblong(self.mirrored(self.dilated(x)))).mean((2, 3)))
-
-
-def test_what_the_accelerator_cannot_run_is_told_and_has_no_shape() -> None:
-    model = made(Uneven)
-    network = capture(model, images())
-    priced = "quantised and priced as a matrix product, but"
-    where = "on the accelerator"
-    assert said(network, Gap.OFF_ARRAY) == [
-        f"dilated: {priced} dilation must be 1, not (2, 2) {where}",
-        f"mirrored: {priced} padding must be with zeros, not reflect {where}",
-        f"oblong: {priced} stride must be the same in both directions, not (2, 1) {where}",
-    ]
-    with pytest.raises(QuantError, match=re.escape("dilated: dilation must be 1, not (2, 2)")):
-        layer_shapes(model, images())
-    even = nn.Sequential(nn.Conv2d(1, 8, 2, padding="same"))
-    with pytest.warns(UserWarning, match="even kernel lengths"):
-        (shape,) = layer_shapes(even, images())
-    assert [shape[f"pad_{side}"] for side in ("top", "left", "bottom", "right")] == [0, 0, 1, 1]
-    twice = nn.Sequential(conv := nn.Conv2d(1, 1, 1), conv)
-    with pytest.raises(QuantError, match="0: layer must be called once, not several times"):
-        layer_shapes(twice, images())
-
-
-def test_operands_of_any_padding_stride_and_zero_point_give_the_sums() -> None:
-    torch.manual_seed(0)
-    for network in (capture(made(Uneven), images(8)), watch(made(Uneven))):
-        quantised = w8(network)
-        for name in quantised.act_quantizers:
-            quantised.act_quantizer(name).range = ActRange.of(-2.0, 2.0)
-        names = [layer.name for layer in network.layers]
-        inputs: dict[str, Tensor] = {}
-        for name in names:
-            quantised.layer(name).register_forward_pre_hook(noting(name, inputs))
-        samples = layer_samples(quantised, images(8), names, seed=3)
-        assert "grouped" not in samples
-        for name in ("dilated", "mirrored", "oblong"):
-            layer, zero = quantised.layer(name), 128
-            found = samples[name].act.astype(np.int64) - zero
-            sums = found @ samples[name].weight[WeightMode.W8].astype(np.int64)
-            x = quantised.act_quantizer(quantised.sources[name])(inputs[name])
-            scale = layer.integers().scale * ActRange.of(-2.0, 2.0).scale
-            y = layer.layer._conv_forward(x, fake(layer.layer.weight), None)  # type: ignore[operator]
-            flat = (y.detach().numpy() / scale[:, None, None]).round().astype(np.int64)
-            rows = {tuple(row) for row in flat.transpose(0, 2, 3, 1).reshape(-1, len(scale))}
-            assert {tuple(row) for row in sums} <= rows
-
-
-def noting(name: str, inputs: dict[str, Tensor]) -> Callable[..., None]:
-    return lambda _, args: inputs.update({name: args[0]})
-
-
-def fake(weight: Tensor) -> Tensor:
-    from quant.quantizer import fake_quantise_weight
-
-    return fake_quantise_weight(weight, WeightMode.W8)
-
-
-def test_dense_layers_on_tokens_have_a_pixel_per_token() -> None:
-    class Tokens(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.patch, self.norm = nn.Conv2d(1, 6, 2, 2), nn.LayerNorm(6)
-            self.mlp, self.fc = nn.Linear(6, 5), nn.Linear(5, 10)
-
-        def forward(self, x: Tensor) -> Any:
-            tokens = self.patch(x).flatten(2).transpose(1, 2)  # [N, T, 6]
-            return self.fc(functional.gelu(self.mlp(self.norm(tokens))).mean(1))
-
-    for network in (capture(made(Tokens), images(8)), watch(made(Tokens))):
-        assert network.layer("mlp").shape == GemmShape(pixels=16, depth=6, outputs=5)
-        quantised = w8(network)
-        for name in quantised.act_quantizers:
-            quantised.act_quantizer(name).range = ActRange.of(-2.0, 2.0)
-        samples = layer_samples(quantised, images(8), ["mlp", "fc"], seed=0)
-        assert samples["mlp"].act.shape == (64, 6)
-        assert samples["fc"].act.shape == (8, 5)
-
-
-def test_a_replaced_layer_has_its_attributes_and_takes_its_input_by_name() -> None:
-    class Asks(Branching):
-        def forward(self, x: Tensor) -> Any:
-            assert self.conv.weight.shape == (4, 1, 3, 3)
-            y = self.conv(input=x)
-            return self.fc(self.bn(y).mean((2, 3)))
-
-    for network in (watch(made(Asks)), capture(made(Asks), images())):
-        w8(network)(images())
-
-
-def test_layers_under_two_names_are_replaced_under_both() -> None:
-    class Alias(Shared):
-        def __init__(self) -> None:
-            super().__init__()
-            self.again = nn.Sequential(self.conv, self.bn)
-
-        def forward(self, x: Tensor) -> Any:
-            y = self.again(self.bn(self.conv(self.stem(x))))
-            return self.fc(y.mean((2, 3)))
-
-    model = made(Alias)
-    traced, seen = w8(capture(model, images())), w8(watch(model))
-    assert torch.equal(traced(images()), seen(images()))
-    assert not torch.equal(seen(images()), model(images()))
-
-
 @pytest.mark.parametrize(
     ("model", "text"),
     [
@@ -618,15 +245,6 @@ def test_an_output_that_is_no_tensor_is_refused() -> None:
     )
     with pytest.raises(QuantError, match=re.escape(text)):
         capture(made(Two), images())
-
-
-def test_what_an_integer_network_can_be_written_of() -> None:
-    assert capture(made(ResNet8), images()).plain
-    assert not watch(made(ResNet8)).plain
-    assert not any(capture(made(kind), images()).plain for kind in (*NETWORKS, Branching, Uneven))
-    quantised = w8(watch(made(ResNet8)))
-    assert not quantised.plain
-    assert "module.stem.layer.weight" in quantised.state_dict()
 
 
 def test_the_network_that_was_given_stays_as_it_is() -> None:
